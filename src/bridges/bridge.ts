@@ -1,0 +1,82 @@
+// The contract of a bridge: a small thing between the hub and another network.
+import type { Config } from '../hub/config.ts';
+import type { Directory } from '../hub/directory.ts';
+import type { Log } from '../hub/log.ts';
+import type { Metrics } from '../hub/metrics.ts';
+import type { Store } from '../hub/store.ts';
+import type { Resolver } from '../hub/dns.ts';
+import type { Jid } from '../xmpp/jid.ts';
+import type { Stanza } from '../xmpp/stanza.ts';
+
+/** What a bridge is given; the same inside the hub and attached to another XMPP server as a component. */
+export interface BridgePort {
+  /** The XMPP domains that this bridge speaks for; the first is its main one. */
+  readonly domains: readonly string[];
+  /**
+   * Hands a stanza from the other network to XMPP. `from` must be in one of `domains`. Resolves once it is accepted
+   * (queued or stored); what cannot be delivered comes back through `Bridge.send` as an error stanza.
+   */
+  receive(stanza: Stanza): void | Promise<void>;
+  readonly config: Config;
+  readonly store: Store;
+  /** The directory of a domain hosted here; undefined when attached, or for other domains. */
+  directory(domain: string): Directory | undefined;
+  readonly resolver: Resolver;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  /** Sends a request and resolves with its result or error stanza; rejects after `timeout` ms. */
+  ask(request: Stanza, timeout?: number): Promise<Stanza>;
+  /** What only a bridge inside the hub can have; absent when attached. */
+  readonly inside?: InsidePort;
+}
+
+export interface InsidePort {
+  /** Whether a local user has a session that takes messages now. */
+  online(user: Jid): boolean;
+  /** Whether a domain is hosted here. */
+  hosts(domain: string): boolean;
+  /** Calls `listener` for each chat or headline message that found a local user offline. */
+  onOffline(listener: (stanza: Stanza) => void | Promise<void>): void;
+  /** Sets or, given null, clears what a source knows of a user's presence (presence composition). */
+  setPresence(user: Jid, source: string, presence: Stanza | null): void;
+  /** Adds a route on the hub's HTTP listener. */
+  http(method: string, path: string, handler: HttpHandler): void;
+}
+
+/** A request of the hub's HTTP listener: the body is whole and bounded. */
+export type HttpHandler = (request: {
+  method: string;
+  path: string;
+  headers: Readonly<Record<string, string | undefined>>;
+  body: Uint8Array;
+}) => Promise<{ status: number; type?: string; body?: string }>;
+
+export interface Bridge {
+  /** Resolves when the bridge is ready to take stanzas; peers that are away do not keep it from starting. */
+  start(): Promise<void>;
+  /** Takes a stanza for one of the bridge's domains. Resolves once it is kept; rejects with a StanzaError to refuse it. */
+  send(stanza: Stanza): void | Promise<void>;
+  /** Says good-bye to the other network and keeps what is queued. */
+  stop(): Promise<void>;
+  /** What `isthmus bridge show NAME` prints: plain data, no secrets. */
+  show(): Record<string, unknown>;
+  /** Commands below `isthmus NAME …`; each gets its arguments and answers with plain data. */
+  readonly commands?: Readonly<Record<string, BridgeCommand>>;
+}
+
+export interface BridgeCommand {
+  /** One line for `--help`, with the arguments: `retry ID…  try set-aside messages again`. */
+  readonly help: string;
+  run(args: readonly string[]): Promise<unknown> | unknown;
+}
+
+/** A kind of bridge: how its configuration is read, and how one is made. */
+export interface BridgeKind<C = unknown> {
+  readonly kind: string;
+  /** Reads and checks the bridge's section; throws ConfigError naming file, line and key. */
+  config(section: import('../hub/settings.ts').Section): C;
+  /** The XMPP domains it speaks for. */
+  domains(config: C): readonly string[];
+  create(config: C, port: BridgePort): Bridge;
+}
+

@@ -1,0 +1,124 @@
+// The contract between the hub and its modules: one XMPP feature per file, registered here, unregistered by the hub.
+import type { Element } from '../xmpp/element.ts';
+import type { Jid } from '../xmpp/jid.ts';
+import type { Stanza } from '../xmpp/stanza.ts';
+import type { Config } from './config.ts';
+import type { Directory } from './directory.ts';
+import type { Log } from './log.ts';
+import type { Metrics } from './metrics.ts';
+import type { Filter, Origin, Router } from './router.ts';
+import type { Store } from './store.ts';
+
+/** A client's bound session, as modules see it. */
+export interface Session {
+  /** The full JID. */
+  readonly jid: Jid;
+  /** The last presence it broadcast, or null before the initial and after the final one (RFC 6121 §4.2, §4.5). */
+  presence: Stanza | null;
+  /** The priority of that presence, 0 where it gives none (RFC 6121 §4.7.2.3). */
+  priority: number;
+  /** Whether it has asked for the roster, and so receives pushes (RFC 6121 §2.1.6). */
+  interested: boolean;
+  /** What modules remember of this session, each under a symbol of its own. */
+  readonly notes: Map<symbol, unknown>;
+  /** Writes a stanza to the client. What it cannot take any more goes the way of stanzas for a lost session. */
+  send(stanza: Stanza): void;
+}
+
+/** The sessions of the hub's own users. */
+export interface Sessions {
+  /** All sessions of an account, by its bare JID; empty where there are none. */
+  of(bare: Jid): readonly Session[];
+  /** The session with that full JID. */
+  get(full: Jid): Session | undefined;
+  all(): Iterable<Session>;
+  readonly count: number;
+}
+
+/** What an IQ handler knows of the request. */
+export interface Request {
+  readonly stanza: Stanza;
+  /** The child that the request was dispatched by. */
+  readonly query: Element;
+  readonly from: Jid;
+  readonly to: Jid;
+  readonly origin: Origin;
+  /** The sender's session where the sender is a local client. */
+  readonly session: Session | undefined;
+}
+
+/**
+ * Answers an IQ: the payload of the result (null: an empty one), or a whole stanza. Throws a StanzaError to refuse.
+ * A `get` and a `set` reach the same handler: `request.stanza.type` tells.
+ */
+export type IqHandler = (request: Request) => Element | Stanza | null | Promise<Element | Stanza | null>;
+
+/** Who an IQ handler answers for: the domain's own address, an account's bare JID (the server answers for it), or both. */
+export type IqScope = 'domain' | 'account' | 'own-account' | 'any';
+
+/** The moments modules can hang on: a closed list. A listener of a moment with an answer returns true to consume. */
+export interface Moments {
+  /** A session has bound its resource. */
+  'session-opened': (session: Session) => void;
+  /** A session is gone for good (closed, or its resumption time ran out); it is not listed any more. */
+  'session-closed': (session: Session) => void;
+  /** A session sent a stanza; `from` is stamped, `to` may be null. True: consumed, it is not routed. */
+  'session-sent': (session: Session, stanza: Stanza) => boolean | Promise<boolean>;
+  /** A session became available for the first time, after its presence was set. */
+  'session-available': (session: Session, presence: Stanza) => void;
+  /** A session that was available is not any more. */
+  'session-unavailable': (session: Session, presence: Stanza) => void;
+  /** A presence stanza arrives for a local account (bare or full JID). True: consumed. */
+  'presence-received': (stanza: Stanza, origin: Origin) => boolean | Promise<boolean>;
+  /** A message for a local account was written to one or more sessions (`to` as it was addressed). */
+  'message-delivered': (stanza: Stanza, to: readonly Session[], origin: Origin) => void;
+  /** A message for a local account found no session that takes it. True: kept; else it bounces. */
+  'message-undelivered': (stanza: Stanza, origin: Origin) => boolean | Promise<boolean>;
+  /** A roster item of a local user changed (RFC 6121 §2, §3). */
+  'roster-changed': (user: Jid, contact: Jid) => void;
+  /** An account was removed: everything kept for it goes. */
+  'account-removed': (user: Jid) => void | Promise<void>;
+  /** The configuration was read anew. */
+  reloaded: (config: Config) => void | Promise<void>;
+}
+
+/** A feature that disco#info announces (XEP-0030). */
+export interface DiscoItems {
+  identities: { category: string; type: string; name?: string }[];
+  features: string[];
+}
+
+/** What a module is given. Everything registered through it is undone by the hub when the module stops. */
+export interface Hub {
+  readonly config: Config;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly store: Store;
+  readonly router: Router;
+  readonly sessions: Sessions;
+  /** The directory of a hosted domain; undefined for any other domain. */
+  directory(domain: string): Directory | undefined;
+  /** Whether a domain is hosted here (aliases not counted). */
+  hosts(domain: string): boolean;
+  /** Answers IQs whose first child is `name` in namespace `ns`, and announces `ns` as a feature unless told not to. */
+  iq(ns: string, name: string, scope: IqScope, handler: IqHandler): void;
+  /** Sees every routed stanza. Filters run in the order of their modules in main.ts. */
+  filter(filter: Filter): void;
+  on<M extends keyof Moments>(moment: M, listener: Moments[M]): void;
+  /** Announces features in disco#info of the domain ('domain') or of accounts' bare JIDs ('account'). */
+  feature(of: 'domain' | 'account', ...features: string[]): void;
+  /** Adds to the stream features that a client sees once it is authenticated. */
+  streamFeature(element: Element): void;
+  /** Sends a request from the hub and resolves with the answer (a result or an error stanza), or rejects after `timeout` ms. */
+  ask(request: Stanza, timeout?: number): Promise<Stanza>;
+  /** Calls every listener of a moment, in order. */
+  emit<M extends keyof Moments>(moment: M, ...args: Parameters<Moments[M]>): ReturnType<Moments[M]>;
+}
+
+/** One feature. `start` registers with the hub; what it returns, if anything, is called when the hub stops. */
+export interface Module {
+  readonly name: string;
+  /** The specifications it implements, for docs/specifications.md: `XEP-0199`, `RFC 6121 §2`. */
+  readonly implements: readonly string[];
+  start(hub: Hub): void | (() => void | Promise<void>) | Promise<void | (() => void | Promise<void>)>;
+}

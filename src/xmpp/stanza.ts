@@ -1,0 +1,287 @@
+// A stanza as it travels: its start tag read into fields, everything inside it still the bytes that came.
+import { Buffer } from 'node:buffer';
+import { type Attributes, Element, el, escapeAttribute } from './element.ts';
+import type { ErrorType, StanzaCondition, StanzaError } from './errors.ts';
+import { stanzaConditions } from './errors.ts';
+import { Jid } from './jid.ts';
+import { isContentNamespace, ns } from './namespaces.ts';
+import { parsePayload } from './payload.ts';
+
+const empty: Uint8Array = new Uint8Array(0);
+const emptyIndex: readonly number[] = [];
+
+/** Where a child of a stanza stands: `stride` numbers a child, offsets into the payload. */
+export const childStride = 6;
+// name start, name end, namespace start, namespace end (-1: inherited from the stanza), start, end
+
+/** What of a start tag does not stand in a field of its own. */
+export interface StanzaFields {
+  name: string;
+  ns?: string;
+  to?: Jid | null;
+  from?: Jid | null;
+  id?: string;
+  type?: string;
+  lang?: string;
+  /** Further attributes as XML text, each with a leading space; well-formed, prefixes declared in it or in none. */
+  extra?: string;
+  /** The bytes between the start and the end tag; well-formed UTF-8 in which every prefix is declared. */
+  payload?: Uint8Array;
+  /** The offsets of the children of `payload`, `childStride` numbers each. */
+  index?: readonly number[];
+  /** The address that could not be parsed, if one could not. */
+  malformed?: 'to' | 'from' | '';
+}
+
+/**
+ * A top-level element of a stream. Stanzas do not change: a new address or child makes a new stanza
+ * that shares the payload's bytes. Content namespaces are all written as `jabber:client` in `ns`.
+ */
+export class Stanza {
+  readonly name: string;
+  readonly ns: string;
+  readonly to: Jid | null;
+  readonly from: Jid | null;
+  readonly id: string;
+  readonly type: string;
+  readonly lang: string;
+  readonly extra: string;
+  readonly payload: Uint8Array;
+  readonly index: readonly number[];
+  readonly malformed: 'to' | 'from' | '';
+
+  constructor(fields: StanzaFields) {
+    this.name = fields.name;
+    this.ns = fields.ns ?? ns.client;
+    this.to = fields.to ?? null;
+    this.from = fields.from ?? null;
+    this.id = fields.id ?? '';
+    this.type = fields.type ?? '';
+    this.lang = fields.lang ?? '';
+    this.extra = fields.extra ?? '';
+    this.payload = fields.payload ?? empty;
+    this.index = fields.index ?? emptyIndex;
+    this.malformed = fields.malformed ?? '';
+  }
+
+  /** Builds a stanza from its parts; attributes besides the known five are not set this way. */
+  static of(
+    name: 'message' | 'presence' | 'iq',
+    fields: { to?: Jid | null; from?: Jid | null; id?: string; type?: string; lang?: string },
+    ...children: (Element | null | undefined)[]
+  ): Stanza {
+    return new Stanza({ name, ...fields, ...serialise(children) });
+  }
+
+  /** Builds a stanza from a whole element, such as one that was forwarded inside another. */
+  static from(element: Element): Stanza {
+    const { to, from, id, type, 'xml:lang': lang, ...rest } = element.attrs;
+    const toJid = to === undefined ? null : Jid.tryParse(to);
+    const fromJid = from === undefined ? null : Jid.tryParse(from);
+    return new Stanza({
+      name: element.name,
+      ns: isContentNamespace(element.ns) ? ns.client : element.ns,
+      to: toJid,
+      from: fromJid,
+      id,
+      type,
+      lang,
+      extra: extraOf(rest),
+      ...serialise(element.children),
+      malformed: to !== undefined && !toJid ? 'to' : from !== undefined && !fromJid ? 'from' : '',
+    });
+  }
+
+  get isError(): boolean {
+    return this.type === 'error';
+  }
+
+  /** An IQ that wants an answer (RFC 6120 §8.2.3). */
+  get isRequest(): boolean {
+    return this.name === 'iq' && (this.type === 'get' || this.type === 'set');
+  }
+
+  /** Whether there is a child of that name and namespace; builds no tree. */
+  has(name: string, childNs: string): boolean {
+    return this.#find(name, childNs) >= 0;
+  }
+
+  /** The first child of that name and namespace as a tree, or null. */
+  child(name: string, childNs: string): Element | null {
+    const at = this.#find(name, childNs);
+    return at < 0 ? null : this.#build(at);
+  }
+
+  /** The name and namespace of the first child, or null: what an IQ is dispatched by. */
+  get firstChild(): { name: string; ns: string } | null {
+    return this.index.length === 0 ? null : { name: this.#nameAt(0), ns: this.#namespaceAt(0) };
+  }
+
+  /** All children as trees. */
+  get children(): Element[] {
+    const children: Element[] = [];
+    for (let at = 0; at < this.index.length; at += childStride) children.push(this.#build(at));
+    return children;
+  }
+
+  /** The text of a child in the content namespace (`body`, `subject`, `status` …), or ''. */
+  text(name: string): string {
+    return this.child(name, ns.client)?.text ?? '';
+  }
+
+  /** The whole stanza as a tree. */
+  get element(): Element {
+    const attrs: Record<string, string> = {};
+    if (this.from) attrs.from = this.from.toString();
+    if (this.to) attrs.to = this.to.toString();
+    if (this.id) attrs.id = this.id;
+    if (this.type) attrs.type = this.type;
+    if (this.lang) attrs['xml:lang'] = this.lang;
+    const bytes = Buffer.concat([Buffer.from(`<x xmlns='${ns.client}'${this.extra}>`), this.payload, Buffer.from('</x>')]);
+    const whole = parsePayload(bytes, this.ns);
+    return new Element(this.name, this.ns, { ...whole.attrs, ...attrs }, whole.children);
+  }
+
+  /** The same stanza between other addresses. */
+  withAddresses(from: Jid | null, to: Jid | null): Stanza {
+    return new Stanza({ ...this.#fields(), from, to });
+  }
+
+  withFrom(from: Jid | null): Stanza {
+    return this.withAddresses(from, this.to);
+  }
+
+  withTo(to: Jid | null): Stanza {
+    return this.withAddresses(this.from, to);
+  }
+
+  withId(id: string): Stanza {
+    return new Stanza({ ...this.#fields(), id });
+  }
+
+  withType(type: string): Stanza {
+    return new Stanza({ ...this.#fields(), type });
+  }
+
+  withLang(lang: string): Stanza {
+    return new Stanza({ ...this.#fields(), lang });
+  }
+
+  /** The same stanza with one more child at its end. */
+  with(child: Element): Stanza {
+    const bytes = Buffer.from(child.toString(ns.client));
+    const added = indexOf(bytes, child, this.payload.length);
+    return new Stanza({
+      ...this.#fields(),
+      payload: Buffer.concat([this.payload, bytes]),
+      index: [...this.index, ...added],
+    });
+  }
+
+  /** The same stanza without the children for which `test` holds. */
+  without(test: (name: string, childNs: string) => boolean): Stanza {
+    const kept = [];
+    let dropped = false;
+    for (let at = 0; at < this.index.length; at += childStride) {
+      if (test(this.#nameAt(at), this.#namespaceAt(at))) dropped = true;
+      else kept.push(this.#build(at));
+    }
+    return dropped ? new Stanza({ ...this.#fields(), ...serialise(kept) }) : this;
+  }
+
+  /** The result of an IQ, back to its sender (RFC 6120 §8.2.3). */
+  result(...children: (Element | null | undefined)[]): Stanza {
+    return Stanza.of('iq', { from: this.to, to: this.from, id: this.id, type: 'result' }, ...children);
+  }
+
+  /**
+   * The error that answers this stanza (RFC 6120 §8.3.1), carrying what it answers.
+   * `more` is an application-specific condition.
+   */
+  error(condition: StanzaCondition, text = '', type: ErrorType = stanzaConditions[condition], more?: Element): Stanza {
+    const error = el(
+      'error',
+      ns.client,
+      { type },
+      el(condition, ns.stanzaErrors),
+      text ? el('text', ns.stanzaErrors, { 'xml:lang': 'en' }, text) : null,
+      more,
+    );
+    const answer = new Stanza({ ...this.#fields(), from: this.to, to: this.from, type: 'error' });
+    return answer.with(error);
+  }
+
+  /** As `error`, from a thrown StanzaError. */
+  refuse(error: StanzaError): Stanza {
+    return this.error(error.condition, error.text, error.type);
+  }
+
+  /** The start tag, or the whole empty-element tag where there is no payload. */
+  get head(): string {
+    let head = `<${this.name}`;
+    if (this.ns !== ns.client) head += ` xmlns='${escapeAttribute(this.ns)}'`;
+    if (this.from !== null) head += ` from='${this.from.escaped}'`;
+    if (this.to !== null) head += ` to='${this.to.escaped}'`;
+    if (this.id !== '') head += ` id='${escapeAttribute(this.id)}'`;
+    if (this.type !== '') head += ` type='${escapeAttribute(this.type)}'`;
+    if (this.lang !== '') head += ` xml:lang='${escapeAttribute(this.lang)}'`;
+    return `${head}${this.extra}${this.payload.length === 0 ? '/>' : '>'}`;
+  }
+
+  /** The end tag, or nothing where `head` already ended the element. */
+  get tail(): string {
+    return this.payload.length === 0 ? '' : `</${this.name}>`;
+  }
+
+  /** The stanza as XML, in the content namespace of the stream it is written to. */
+  toString(): string {
+    return this.head + Buffer.from(this.payload.buffer, this.payload.byteOffset, this.payload.length).toString() + this.tail;
+  }
+
+  /** The stanza with bytes of its own: what is kept longer than the chunk it came in must not pin that chunk. */
+  detach(): Stanza {
+    return this.payload.buffer.byteLength > this.payload.length * 2
+      ? new Stanza({ ...this.#fields(), payload: new Uint8Array(this.payload) })
+      : this;
+  }
+
+  #fields(): StanzaFields {
+    return {
+      name: this.name,
+      ns: this.ns,
+      to: this.to,
+      from: this.from,
+      id: this.id,
+      type: this.type,
+      lang: this.lang,
+      extra: this.extra,
+      payload: this.payload,
+      index: this.index,
+    };
+  }
+
+  #find(name: string, childNs: string): number {
+    const wanted = isContentNamespace(childNs) ? this.ns : childNs;
+    for (let at = 0; at < this.index.length; at += childStride) {
+      if (this.index[at + 1] - this.index[at] !== name.length && isAscii(name)) continue;
+      if (this.#nameAt(at) === name && this.#namespaceAt(at) === wanted) return at;
+    }
+    return -1;
+  }
+
+  #nameAt(at: number): string {
+    return decode(this.payload, this.index[at], this.index[at + 1]);
+  }
+
+  #namespaceAt(at: number): string {
+    const start = this.index[at + 2];
+    if (start < 0) return this.ns;
+    const raw = decode(this.payload, start, this.index[at + 3]);
+    const value = raw.includes('&') ? unescape(raw) : raw;
+    return isContentNamespace(value) ? ns.client : value;
+  }
+
+  #build(at: number): Element {
+    return parsePayload(this.payload.subarray(this.index[at + 4], this.index[at + 5]), this.ns);
+  }
+}
