@@ -53,7 +53,10 @@ export interface Request {
  */
 export type IqHandler = (request: Request) => Element | Stanza | null | Promise<Element | Stanza | null>;
 
-/** Who an IQ handler answers for: the domain's own address, an account's bare JID (the server answers for it), or both. */
+/**
+ * Whom an IQ handler answers for: the domain's own address, any account's bare JID (the server answers for it),
+ * an account's bare JID asked by that account itself, or all of these.
+ */
 export type IqScope = 'domain' | 'account' | 'own-account' | 'any';
 
 /** The moments modules can hang on: a closed list. A listener of a moment with an answer returns true to consume. */
@@ -82,10 +85,11 @@ export interface Moments {
   reloaded: (config: Config) => void | Promise<void>;
 }
 
-/** A feature that disco#info announces (XEP-0030). */
-export interface DiscoItems {
-  identities: { category: string; type: string; name?: string }[];
-  features: string[];
+/** What disco#info says an entity is (XEP-0030 §3.1). */
+export interface DiscoIdentity {
+  category: string;
+  type: string;
+  name?: string;
 }
 
 /** What a module is given. Everything registered through it is undone by the hub when the module stops. */
@@ -100,13 +104,20 @@ export interface Hub {
   directory(domain: string): Directory | undefined;
   /** Whether a domain is hosted here (aliases not counted). */
   hosts(domain: string): boolean;
-  /** Answers IQs whose first child is `name` in namespace `ns`, and announces `ns` as a feature unless told not to. */
+  /** Answers IQs whose first child is `name` in namespace `ns`. Announcing a feature is done by `feature`. */
   iq(ns: string, name: string, scope: IqScope, handler: IqHandler): void;
   /** Sees every routed stanza. Filters run in the order of their modules in main.ts. */
   filter(filter: Filter): void;
   on<M extends keyof Moments>(moment: M, listener: Moments[M]): void;
   /** Announces features in disco#info of the domain ('domain') or of accounts' bare JIDs ('account'). */
   feature(of: 'domain' | 'account', ...features: string[]): void;
+  features(of: 'domain' | 'account'): string[];
+  /** Adds an identity to disco#info. */
+  identity(of: 'domain' | 'account', identity: DiscoIdentity): void;
+  identities(of: 'domain' | 'account'): DiscoIdentity[];
+  /** Adds a source of the domain's disco#items. */
+  itemsFrom(source: () => { jid: string; name?: string }[]): void;
+  items(): { jid: string; name?: string }[];
   /** Adds to the stream features that a client sees once it is authenticated. */
   streamFeature(element: Element): void;
   /** Sends a request from the hub and resolves with the answer (a result or an error stanza), or rejects after `timeout` ms. */
