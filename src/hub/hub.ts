@@ -8,7 +8,7 @@ import type { Config } from './config.ts';
 import type { Directory } from './directory.ts';
 import type { Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
-import type { DiscoIdentity, Hub, IqHandler, IqScope, Module, Moments, Session, Sessions } from './module.ts';
+import type { DiscoIdentity, Hub, IqHandler, IqScope, Module, Moments, Registrar, Session, Sessions } from './module.ts';
 import { type Filter, hubOrigin, type Origin, type Route, Router } from './router.ts';
 import type { Store } from './store.ts';
 
@@ -44,6 +44,7 @@ export class Kernel implements Hub {
   readonly sessions: Sessions;
   readonly router: Router;
   readonly streamFeatures: Element[] = [];
+  registrar: Registrar | null = null;
   readonly #directories: ReadonlyMap<string, Directory>;
   readonly #handlers = new Map<string, Registration[]>();
   readonly #moments = new Map<keyof Moments, ((...args: never[]) => unknown)[]>();

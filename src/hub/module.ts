@@ -92,6 +92,9 @@ export interface DiscoIdentity {
   name?: string;
 }
 
+/** Answers a registration request of a client that has not authenticated; `remote` is its address. */
+export type Registrar = (domain: string, request: Stanza, query: Element, remote: string) => Promise<Stanza>;
+
 /** What a module is given. Everything registered through it is undone by the hub when the module stops. */
 export interface Hub {
   readonly config: Config;
@@ -120,6 +123,8 @@ export interface Hub {
   items(): { jid: string; name?: string }[];
   /** Adds to the stream features that a client sees once it is authenticated. */
   streamFeature(element: Element): void;
+  /** Takes over in-band registration before authentication (XEP-0077 §3.1): answers the request, whole. */
+  registrar: Registrar | null;
   /** Sends a request from the hub and resolves with the answer (a result or an error stanza), or rejects after `timeout` ms. */
   ask(request: Stanza, timeout?: number): Promise<Stanza>;
   /** Calls every listener of a moment, in order. */

@@ -84,6 +84,7 @@ export class Stream {
   #closing = false;
   #ended = false;
   #held = 0;
+  #inFlight = 0;
   #error: StreamError | null = null;
 
   constructor(socket: Socket, options: StreamOptions, handler: StreamHandler) {
@@ -181,6 +182,14 @@ export class Stream {
     if (--this.#held > 0 || this.#ended) return;
     this.#guard(() => this.scanner.resume());
     if (this.#held === 0) this.socket.resume();
+  }
+
+  /** Slows reading: no further stanza is read while a hundred wait to be kept. `taken` never rejects. */
+  pace(taken: Promise<void>): void {
+    if (++this.#inFlight === 100) this.hold();
+    void taken.then(() => {
+      if (this.#inFlight-- === 100) this.release();
+    });
   }
 
   /**

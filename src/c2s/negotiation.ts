@@ -1,0 +1,276 @@
+// A client's way from connection to bound session: TLS, SASL, resource binding or resumption (RFC 6120 §5–§7).
+import { randomBytes } from 'node:crypto';
+import type { Socket } from 'node:net';
+import { type Element, el } from '../xmpp/element.ts';
+import { StanzaError, StreamError } from '../xmpp/errors.ts';
+import { Jid } from '../xmpp/jid.ts';
+import { ns } from '../xmpp/namespaces.ts';
+import type { ChannelBindings } from '../xmpp/sasl/channel-binding.ts';
+import { channelBindings } from '../xmpp/sasl/channel-binding.ts';
+import { decodeBase64, type Offer, offer, SaslError, type ServerMechanism } from '../xmpp/sasl/mechanisms.ts';
+import type { StreamHeader } from '../xmpp/scanner.ts';
+import type { Stanza } from '../xmpp/stanza.ts';
+import { type Ending, Stream } from '../xmpp/stream.ts';
+import { bareLimits, limitsElement } from './limits.ts';
+import { type ClientServer, failedText } from './server.ts';
+
+/** How long a client has from connecting to a session, in ms, and how often it may try to authenticate. */
+const deadline = 60_000;
+const mostAttempts = 5;
+
+export class Negotiation {
+  readonly stream: Stream;
+  /** Called once, when the negotiation ended either way. */
+  done: () => void = () => {};
+  readonly #server: ClientServer;
+  readonly #remote: string;
+  readonly #timer: NodeJS.Timeout;
+  #domain = '';
+  #lang = '';
+  #secured = false;
+  #bindings: ChannelBindings | null = null;
+  #offer: Offer | null = null;
+  #mechanism: ServerMechanism | null = null;
+  #user: Jid | null = null;
+  #attempts = 0;
+
+  constructor(server: ClientServer, socket: Socket, direct: boolean) {
+    this.#server = server;
+    this.#remote = socket.remoteAddress ?? '';
+    const { limits } = server.config;
+    this.stream = new Stream(
+      socket,
+      { contentNs: ns.client, limits: bareLimits, rate: limits.rate.c2s },
+      { opened: h => this.#opened(h), stanza: s => this.#stanza(s), closed: e => this.#closed(e) },
+    );
+    this.#timer = setTimeout(() => {
+      this.stream.close(new StreamError('connection-timeout', 'the client took too long to authenticate'));
+    }, deadline);
+    if (direct) void this.#startTls();
+  }
+
+  /** Answers a stream header (RFC 6120 §4.7) with ours and the features of this phase. */
+  #opened(header: StreamHeader): void {
+    const { config } = this.#server;
+    const to = Jid.tryParse(header.attrs.to ?? '')?.domain ?? '';
+    const domain = config.aliases.get(to) ?? to;
+    this.#lang = header.attrs['xml:lang'] ?? '';
+    this.stream.open({
+      from: config.domains.has(domain) ? domain : (config.domains.keys().next().value ?? ''),
+      id: randomBytes(12).toString('base64url'),
+      version: '1.0',
+      lang: 'en',
+    });
+    if (header.name !== 'stream' || header.ns !== ns.streams || header.contentNs !== ns.client) {
+      return this.stream.close(new StreamError('invalid-namespace', `expected a stream of ${ns.client}`));
+    }
+    if (!config.domains.has(domain)) {
+      return this.stream.close(new StreamError('host-unknown', to ? `${to} is not served here` : 'no domain was named'));
+    }
+    if (this.#user !== null && domain !== this.#domain) {
+      return this.stream.close(new StreamError('host-unknown', 'the domain changed within the stream'));
+    }
+    if (!/^1\.\d+$/.test(header.attrs.version ?? '')) return this.stream.close(new StreamError('unsupported-version'));
+    this.#domain = domain;
+    this.stream.sendElement(el('features', ns.streams, {}, ...this.#features()).withAttrs({}));
+  }
+
+  #features(): (Element | null)[] {
+    const { config, hub, edge } = this.#server;
+    if (this.#user !== null) {
+      return [
+        el('bind', ns.bind),
+        el('session', ns.session, {}, el('optional', ns.session)),
+        el('sm', ns.streamManagement),
+        limitsElement(config.limits.stanzaSize.c2s),
+        ...hub.streamFeatures,
+      ];
+    }
+    const features: (Element | null)[] = [];
+    const canSecure = !this.#secured && edge.contextFor(this.#domain) !== null;
+    if (canSecure) {
+      features.push(el('starttls', ns.tls, {}, config.clients.requireTls ? el('required', ns.tls) : null));
+    }
+    if (!config.clients.requireTls || this.#secured) {
+      this.#offer = this.#mechanisms();
+      if (this.#offer.names.length > 0) {
+        features.push(el('mechanisms', ns.sasl, {}, ...this.#offer.names.map(name => el('mechanism', ns.sasl, {}, name))));
+        if (this.#offer.bindingTypes.length > 0) {
+          const types = this.#offer.bindingTypes.map(type => el('channel-binding', ns.channelBinding, { type }));
+          features.push(el('sasl-channel-binding', ns.channelBinding, {}, ...types));
+        }
+      }
+      if (config.clients.registration && hub.registrar) features.push(el('register', ns.registerFeature));
+    }
+    features.push(limitsElement(bareLimits.stanzaSize));
+    return features;
+  }
+
+  #mechanisms(): Offer {
+    const { config, hub, edge } = this.#server;
+    return offer({
+      configured: config.clients.mechanisms,
+      directory: hub.directory(this.#domain)!,
+      secure: this.#secured,
+      requireTls: config.clients.requireTls,
+      bindings: this.#bindings,
+      secret: edge.scramSecret,
+    });
+  }
+
+  #stanza(stanza: Stanza): void {
+    if (stanza.ns === ns.tls && stanza.name === 'starttls') return this.#proceed();
+    if (stanza.ns === ns.sasl) return this.#sasl(stanza);
+    if (stanza.ns === ns.client && stanza.name === 'iq' && this.#user === null) return this.#register(stanza);
+    if (this.#user === null) return this.stream.close(new StreamError('not-authorized', 'authenticate first'));
+    if (stanza.ns === ns.streamManagement && stanza.name === 'resume') return this.#resume(stanza, this.#user);
+    if (stanza.ns === ns.client && stanza.name === 'iq') return this.#bind(stanza, this.#user);
+    this.stream.close(new StreamError('not-authorized', 'bind a resource first'));
+  }
+
+  #proceed(): void {
+    if (this.#secured || !this.#server.edge.contextFor(this.#domain)) {
+      this.stream.sendText(`<failure xmlns='${ns.tls}'/>`);
+      return this.stream.close();
+    }
+    this.stream.sendText(`<proceed xmlns='${ns.tls}'/>`);
+    void this.#startTls();
+  }
+
+  async #startTls(): Promise<void> {
+    const { edge, config } = this.#server;
+    const fallback = this.#domain || config.domains.keys().next().value!;
+    try {
+      const socket = await this.stream.secure({
+        server: {
+          secureContext: edge.contextFor(fallback) ?? undefined,
+          SNICallback: (name, answer) => {
+            const wanted = config.aliases.get(name) ?? name;
+            answer(null, edge.contextFor(wanted) ?? edge.contextFor(fallback) ?? undefined);
+          },
+          ALPNCallback: ({ protocols }) => (protocols.includes('xmpp-client') ? 'xmpp-client' : undefined),
+        },
+      });
+      this.#secured = true;
+      this.#bindings = channelBindings(socket, 'server');
+    } catch (error) {
+      this.#server.log.info({ remote: this.#remote, reason: (error as Error).message }, 'client TLS failed');
+    }
+  }
+
+  #sasl(stanza: Stanza): void {
+    const { config } = this.#server;
+    if (this.#user !== null || !this.#offer) return this.stream.close(new StreamError('policy-violation'));
+    if (stanza.name === 'abort') return this.#failed(new SaslError('aborted'));
+    if (stanza.name === 'auth') {
+      if (this.#mechanism) return this.#failed(new SaslError('malformed-request'));
+      const wanted = /\smechanism='([^']*)'/.exec(stanza.extra)?.[1] ?? /\smechanism="([^"]*)"/.exec(stanza.extra)?.[1] ?? '';
+      if (config.clients.requireTls && !this.#secured) return this.#failed(new SaslError('encryption-required'));
+      this.#mechanism = this.#offer.start(wanted);
+      if (!this.#mechanism) return this.#failed(new SaslError('invalid-mechanism'));
+    } else if (stanza.name !== 'response' || !this.#mechanism) {
+      return this.#failed(new SaslError('malformed-request'));
+    }
+    void this.#step(this.#mechanism, stanza.element.text, stanza.name === 'auth');
+  }
+
+  /** One step of the exchange; nothing more is read until it is answered. */
+  async #step(mechanism: ServerMechanism, text: string, initial: boolean): Promise<void> {
+    this.stream.hold();
+    try {
+      if (initial && text === '') {
+        // No initial response: an empty challenge asks for it (RFC 6120 §6.4.2).
+        this.stream.sendText(`<challenge xmlns='${ns.sasl}'/>`);
+        return;
+      }
+      const outcome = await mechanism.step(decodeBase64(text));
+      if (!outcome.done) {
+        this.stream.sendText(`<challenge xmlns='${ns.sasl}'>${base64(outcome.challenge)}</challenge>`);
+        return;
+      }
+      this.#user = Jid.of(outcome.user, this.#domain, '');
+      const { config } = this.#server;
+      this.stream.sendText(
+        outcome.data?.length
+          ? `<success xmlns='${ns.sasl}'>${base64(outcome.data)}</success>`
+          : `<success xmlns='${ns.sasl}'/>`,
+      );
+      this.stream.setLimits({ stanzaSize: config.limits.stanzaSize.c2s }, config.limits.rate.c2s);
+      this.stream.restart();
+    } catch (error) {
+      if (!(error instanceof SaslError)) this.#server.log.error({ err: error }, 'authentication could not be checked');
+      this.#failed(error instanceof SaslError ? error : new SaslError('temporary-auth-failure'));
+    } finally {
+      this.stream.release();
+    }
+  }
+
+  #failed(error: SaslError): void {
+    this.#mechanism = null;
+    this.#server.log.info({ remote: this.#remote, domain: this.#domain, condition: error.condition }, 'login failed');
+    const text = error.text ? el('text', ns.sasl, { 'xml:lang': 'en' }, error.text) : null;
+    this.stream.sendElement(el('failure', ns.sasl, {}, el(error.condition, ns.sasl), text));
+    if (++this.#attempts >= mostAttempts) {
+      this.stream.close(new StreamError('policy-violation', 'too many attempts to authenticate'));
+    }
+  }
+
+  /** In-band registration before authentication (XEP-0077 §3.1), where it is permitted. */
+  #register(stanza: Stanza): void {
+    const { config, hub } = this.#server;
+    const allowed = config.clients.registration && (this.#secured || !config.clients.requireTls);
+    const query = stanza.child('query', ns.register);
+    if (!allowed || !hub.registrar || !query || !stanza.isRequest) {
+      return this.stream.close(new StreamError('not-authorized', 'authenticate first'));
+    }
+    this.stream.hold();
+    void hub
+      .registrar(this.#domain, stanza, query, this.#remote)
+      .catch(error => stanza.refuse(error instanceof StanzaError ? error : new StanzaError('internal-server-error')))
+      .then(answer => {
+        this.stream.send(answer);
+        this.stream.release();
+      });
+  }
+
+  #resume(stanza: Stanza, user: Jid): void {
+    if (this.#server.resume(this.stream, user, stanza)) return this.#finished();
+    this.stream.sendText(failedText('item-not-found'));
+  }
+
+  /** RFC 6120 §7.6, §7.7. */
+  #bind(stanza: Stanza, user: Jid): void {
+    const request = stanza.child('bind', ns.bind);
+    if (!request || stanza.type !== 'set') {
+      return this.stream.send(stanza.withAddresses(null, null).error('not-authorized', 'bind a resource first'));
+    }
+    const wanted = request.childText('resource');
+    try {
+      if (wanted) user.withResource(wanted);
+    } catch {
+      return this.stream.send(stanza.withAddresses(null, null).error('bad-request', 'that resource cannot be used'));
+    }
+    this.#finished();
+    // The answer is queued before anything else that the new session is sent.
+    const session = this.#server.bind(this.stream, user, wanted, this.#lang, jid =>
+      this.stream.send(
+        stanza.withAddresses(null, null).result(el('bind', ns.bind, {}, el('jid', ns.bind, {}, jid.toString()))),
+      ),
+    );
+    this.#server.log.debug({ jid: session.jid.toString(), remote: this.#remote }, 'session opened');
+  }
+
+  #finished(): void {
+    clearTimeout(this.#timer);
+    this.done();
+  }
+
+  #closed(ending: Ending): void {
+    this.#finished();
+    this.#server.log.debug({ remote: this.#remote, reason: ending.reason }, 'connection ended before a session');
+  }
+}
+
+function base64(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64');
+}

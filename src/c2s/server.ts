@@ -1,0 +1,252 @@
+// Client connections: from accepted socket to bound session, and what a session's client may send.
+import { randomBytes } from 'node:crypto';
+import type { Socket } from 'node:net';
+import type { SecureContext } from 'node:tls';
+import { Acknowledgements } from '../xmpp/acknowledgements.ts';
+import { StanzaError, StreamError } from '../xmpp/errors.ts';
+import { Jid } from '../xmpp/jid.ts';
+import { ns } from '../xmpp/namespaces.ts';
+import type { Stanza } from '../xmpp/stanza.ts';
+import type { Stream } from '../xmpp/stream.ts';
+import type { Config } from '../hub/config.ts';
+import type { Kernel } from '../hub/hub.ts';
+import type { Log } from '../hub/log.ts';
+import { hubOrigin } from '../hub/router.ts';
+import { Negotiation } from './negotiation.ts';
+import { ClientSession } from './session.ts';
+import type { SessionTable } from './sessions.ts';
+
+/** What a client edge needs besides the hub. */
+export interface ClientEdge {
+  /** The TLS context of a hosted domain. */
+  contextFor(domain: string): SecureContext | null;
+  /** Keeps made-up SCRAM salts of unknown users stable. */
+  readonly scramSecret: Uint8Array;
+}
+
+/** The most unacknowledged stanzas of one session, and how long it may be resumed, in seconds. */
+const mostUnacknowledged = 1_000;
+const resumptionTime = 300;
+
+export class ClientServer {
+  readonly hub: Kernel;
+  readonly edge: ClientEdge;
+  readonly table: SessionTable;
+  readonly log: Log;
+  readonly #resumable = new Map<string, { session: ClientSession; timer: NodeJS.Timeout | null }>();
+  readonly #negotiating = new Set<Negotiation>();
+  #stopping = false;
+
+  constructor(hub: Kernel, table: SessionTable, edge: ClientEdge) {
+    this.hub = hub;
+    this.table = table;
+    this.edge = edge;
+    this.log = hub.log.child({ room: 'c2s' });
+  }
+
+  get config(): Config {
+    return this.hub.config;
+  }
+
+  /** Takes a connection; `direct` where TLS comes first (XEP-0368). */
+  accept(socket: Socket, direct: boolean): void {
+    const negotiation = new Negotiation(this, socket, direct);
+    this.#negotiating.add(negotiation);
+    negotiation.done = () => this.#negotiating.delete(negotiation);
+  }
+
+  /**
+   * Binds a resource; one that the server makes is unguessable (RFC 6120 §7.6). `announce` tells the client its
+   * JID before the session is sent anything else.
+   */
+  bind(stream: Stream, user: Jid, wanted: string, lang: string, announce: (jid: Jid) => void): ClientSession {
+    const resource = wanted === '' ? randomBytes(9).toString('base64url') : wanted;
+    const jid = user.withResource(resource);
+    const other = this.table.get(jid);
+    // The newer session wins (RFC 6120 §7.7.2.2, third case): a client that lost its link gets its resource back.
+    if (other) this.finish(other, new StreamError('conflict', 'the same resource was bound by a newer session'));
+    const session = new ClientSession(jid, stream, (lost: ClientSession, stanza: Stanza) => {
+      this.finish(lost, new StreamError('resource-constraint', 'too many stanzas were not acknowledged'));
+      this.#readdress(lost, stanza);
+    });
+    session.lang = lang;
+    announce(jid);
+    this.table.add(session);
+    this.attach(session, stream);
+    this.hub.emit('session-opened', session);
+    return session;
+  }
+
+  /** Makes a stream the session's: its input is the session's from here on. */
+  attach(session: ClientSession, stream: Stream): void {
+    session.stream = stream;
+    stream.handler = {
+      opened: () => stream.close(new StreamError('not-well-formed')),
+      stanza: stanza => this.#received(session, stream, stanza),
+      closed: ending => {
+        if (session.stream !== stream) return;
+        session.stream = null;
+        session.management?.detach();
+        if (session.management?.id && ending.by === 'lost' && !this.#stopping) this.#wait(session);
+        else this.#gone(session);
+      },
+    };
+  }
+
+  /** Ends a session, with a stream error where one is given. */
+  finish(session: ClientSession, error: StreamError | null): void {
+    const stream = session.stream;
+    session.stream = null;
+    stream?.close(error);
+    this.#gone(session);
+  }
+
+  /** Closes every stream properly; sessions that can be resumed are not, since they would not outlive the process. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    const shutdown = new StreamError('system-shutdown');
+    for (const negotiation of [...this.#negotiating]) negotiation.stream.close(shutdown);
+    for (const session of [...this.table.all()]) this.finish(session, shutdown);
+  }
+
+  #received(session: ClientSession, stream: Stream, stanza: Stanza): void {
+    switch (stanza.name) {
+      case 'message':
+      case 'presence':
+      case 'iq':
+        if (stanza.ns === ns.client) return this.#stanza(session, stream, stanza);
+        break;
+      case 'r':
+        if (stanza.ns !== ns.streamManagement || !session.management) break;
+        return session.management.answer(stream);
+      case 'a':
+        if (stanza.ns !== ns.streamManagement || !session.management) break;
+        return this.#acknowledged(session, stream, stanza);
+      case 'enable':
+        if (stanza.ns === ns.streamManagement) return this.#enable(session, stream, stanza);
+        break;
+      case 'resume':
+        if (stanza.ns !== ns.streamManagement) break;
+        return stream.sendText(failedText('unexpected-request'));
+    }
+    stream.close(new StreamError('unsupported-stanza-type', `<${stanza.name}/> in ${stanza.ns} is not expected here`));
+  }
+
+  /** Stamps `from` (RFC 6120 §8.1.2.1) and the stream's language (§4.7.4), and passes the stanza on. */
+  #stanza(session: ClientSession, stream: Stream, received: Stanza): void {
+    const from = received.withFrom(session.jid);
+    const stanza = session.lang && !from.lang && from.name !== 'iq' ? from.withLang(session.lang) : from;
+    const taken = this.#accept(session, stanza, received);
+    session.management?.count(taken);
+    if (taken) stream.pace(taken);
+  }
+
+  #accept(session: ClientSession, stanza: Stanza, received: Stanza): void | Promise<void> {
+    const { malformed } = received;
+    if (malformed === 'to') return session.send(stanza.error('jid-malformed', 'the address in `to` is not a JID'));
+    if (received.from && !received.from.equals(session.jid) && !received.from.equals(session.jid.bare)) {
+      session.stream?.close(new StreamError('invalid-from'));
+      return;
+    }
+    if (stanza.name === 'iq' && (!stanza.id || !iqTypes.has(stanza.type))) {
+      return session.send(stanza.withType('get').error('bad-request', 'an IQ has an id and one of four types'));
+    }
+    const consumed = this.hub.emit('session-sent', session, stanza);
+    if (consumed === true) return;
+    if (consumed instanceof Promise) {
+      return consumed.then(
+        done => (done ? undefined : this.#route(session, stanza)),
+        error => this.#refuse(session, stanza, error),
+      );
+    }
+    return this.#route(session, stanza);
+  }
+
+  #route(session: ClientSession, stanza: Stanza): void | Promise<void> {
+    if (stanza.to === null) {
+      if (stanza.name === 'presence') return;
+      stanza = stanza.withTo(session.jid.bare);
+    }
+    return this.hub.router.route(stanza, session.origin);
+  }
+
+  #refuse(session: ClientSession, stanza: Stanza, error: unknown): void {
+    if (!(error instanceof StanzaError)) this.log.error({ err: error }, 'a module failed');
+    if (stanza.isError || stanza.type === 'result') return;
+    session.send(stanza.refuse(error instanceof StanzaError ? error : new StanzaError('internal-server-error')));
+  }
+
+  #enable(session: ClientSession, stream: Stream, stanza: Stanza): void {
+    if (session.management) {
+      return stream.sendText(failedText('unexpected-request'));
+    }
+    const resume = /\sresume='(true|1)'/.test(stanza.extra);
+    const id = resume ? randomBytes(18).toString('base64url') : '';
+    session.management = new Acknowledgements(id, mostUnacknowledged);
+    if (resume) this.#resumable.set(id, { session, timer: null });
+    stream.sendText(
+      `<enabled xmlns='${ns.streamManagement}'${resume ? ` id='${id}' resume='true' max='${resumptionTime}'` : ''}/>`,
+    );
+  }
+
+  #acknowledged(session: ClientSession, stream: Stream, stanza: Stanza): void {
+    const management = session.management!;
+    management.acknowledge(attribute(stanza, 'h'));
+    if (management.unacknowledged.length > 0) management.request(stream);
+  }
+
+  /** Continues a session on a new stream (XEP-0198 §5). False: there is nothing to resume. */
+  resume(stream: Stream, user: Jid, request: Stanza): boolean {
+    const known = this.#resumable.get(attribute(request, 'previd') ?? '');
+    if (!known?.session.jid.bare.equals(user) || !known.session.management) return false;
+    const { session } = known;
+    const management = session.management!;
+    const old = session.stream;
+    session.stream = null;
+    old?.close(new StreamError('conflict', 'the session was resumed elsewhere'));
+    if (known.timer) clearTimeout(known.timer);
+    known.timer = null;
+    management.detach();
+    management.acknowledge(attribute(request, 'h'));
+    this.attach(session, stream);
+    stream.sendText(`<resumed xmlns='${ns.streamManagement}' previd='${management.id}' h='${management.received}'/>`);
+    for (const stanza of management.unacknowledged) stream.send(stanza);
+    if (management.unacknowledged.length > 0) management.request(stream);
+    return true;
+  }
+
+  #wait(session: ClientSession): void {
+    const known = this.#resumable.get(session.management!.id);
+    if (!known) return this.#gone(session);
+    known.timer = setTimeout(() => this.#gone(session), resumptionTime * 1000);
+    known.timer.unref();
+  }
+
+  /** The session is over: what it did not acknowledge goes on to where it can (XEP-0198 §5, last part). */
+  #gone(session: ClientSession): void {
+    const known = session.management && this.#resumable.get(session.management.id);
+    if (known?.timer) clearTimeout(known.timer);
+    if (session.management) this.#resumable.delete(session.management.id);
+    if (!this.table.remove(session)) return;
+    this.hub.emit('session-closed', session);
+    for (const stanza of session.management?.unacknowledged ?? []) this.#readdress(session, stanza);
+  }
+
+  /** What a lost session did not take goes to the account, or back (RFC 6121 §8.5.3.2). */
+  #readdress(session: ClientSession, stanza: Stanza): void {
+    if (stanza.name === 'presence' || stanza.isError || stanza.type === 'result' || !stanza.from) return;
+    if (stanza.name === 'message') void this.hub.router.route(stanza.withTo(session.jid.bare), hubOrigin);
+    else void this.hub.router.route(stanza.error('recipient-unavailable'), hubOrigin);
+  }
+}
+
+const iqTypes = new Set(['get', 'set', 'result', 'error']);
+
+/** An attribute that is not one of a stanza's own. */
+export function attribute(stanza: Stanza, name: string): string | undefined {
+  return stanza.element.attrs[name];
+}
+
+export function failedText(condition: string): string {
+  return `<failed xmlns='${ns.streamManagement}'><${condition} xmlns='${ns.stanzaErrors}'/></failed>`;
+}

@@ -1,0 +1,168 @@
+// The table of client sessions, and the route for the domains hosted here (RFC 6121 §8).
+import { StanzaError } from '../xmpp/errors.ts';
+import type { Jid } from '../xmpp/jid.ts';
+import type { Stanza } from '../xmpp/stanza.ts';
+import type { Kernel } from '../hub/hub.ts';
+import type { Session, Sessions } from '../hub/module.ts';
+import { type Origin, type Route } from '../hub/router.ts';
+import type { ClientSession } from './session.ts';
+
+const none: readonly ClientSession[] = [];
+
+/** Sessions by account and resource. */
+export class SessionTable implements Sessions {
+  readonly #accounts = new Map<string, ClientSession[]>();
+  #count = 0;
+
+  get count(): number {
+    return this.#count;
+  }
+
+  of(bare: Jid): readonly ClientSession[] {
+    return this.#accounts.get(bare.isBare ? bare.toString() : bare.bare.toString()) ?? none;
+  }
+
+  get(full: Jid): ClientSession | undefined {
+    const sessions = this.#accounts.get(full.bare.toString());
+    if (sessions === undefined) return undefined;
+    for (const session of sessions) if (session.jid.resource === full.resource) return session;
+    return undefined;
+  }
+
+  *all(): IterableIterator<ClientSession> {
+    for (const sessions of this.#accounts.values()) yield* sessions;
+  }
+
+  add(session: ClientSession): void {
+    const bare = session.jid.bare.toString();
+    this.#accounts.set(bare, [...(this.#accounts.get(bare) ?? none), session]);
+    this.#count++;
+  }
+
+  /** False where the session was not listed (any more). */
+  remove(session: ClientSession): boolean {
+    const bare = session.jid.bare.toString();
+    const sessions = this.#accounts.get(bare);
+    if (!sessions?.includes(session)) return false;
+    if (sessions.length === 1) this.#accounts.delete(bare);
+    else this.#accounts.set(bare, sessions.filter(other => other !== session));
+    this.#count--;
+    return true;
+  }
+}
+
+/** Delivers to accounts and to the domains themselves. */
+export class LocalRoute implements Route {
+  readonly name = 'sessions';
+  readonly #table: SessionTable;
+  #hub!: Kernel;
+
+  constructor(table: SessionTable) {
+    this.#table = table;
+  }
+
+  /** The kernel holds the router that holds this route, so it comes second. */
+  attach(hub: Kernel): void {
+    this.#hub = hub;
+  }
+
+  describe(): string[] {
+    const { domains, aliases } = this.#hub.config;
+    return [...domains.keys(), ...[...aliases].map(([alias, domain]) => `${alias} (alias of ${domain})`)];
+  }
+
+  owns(to: Jid): boolean {
+    return this.#hub.hosts(to.domain) || this.#hub.config.aliases.has(to.domain);
+  }
+
+  deliver(stanza: Stanza, origin: Origin): void | Promise<void> {
+    const domain = this.#hub.config.aliases.get(stanza.to!.domain);
+    const addressed = domain === undefined ? stanza : stanza.withTo(stanza.to!.withDomain(domain));
+    if (origin.kind === 'session') this.#checkCrossing(addressed);
+    switch (addressed.name) {
+      case 'message':
+        return this.#message(addressed, origin);
+      case 'presence':
+        return this.#presence(addressed, origin);
+      default:
+        return this.#iq(addressed, origin);
+    }
+  }
+
+  /** `cross-domain`: whether users of one hosted domain reach another hosted domain. */
+  #checkCrossing(stanza: Stanza): void {
+    const from = stanza.from!.domain;
+    const to = stanza.to!.domain;
+    if (from === to || stanza.isError || stanza.type === 'result') return;
+    const { policy, exceptions } = this.#hub.config.crossDomain;
+    const excepted = exceptions.includes(from) || exceptions.includes(to);
+    if ((policy === 'open') === excepted) {
+      throw new StanzaError('not-allowed', `${from} and ${to} do not exchange stanzas here (cross-domain)`);
+    }
+  }
+
+  #iq(stanza: Stanza, origin: Origin): void | Promise<void> {
+    const to = stanza.to!;
+    if (to.resource === '' || to.local === '') return this.#hub.answer(stanza, origin);
+    const session = this.#table.get(to);
+    if (!session) {
+      if (stanza.isRequest) throw new StanzaError('service-unavailable');
+      return;
+    }
+    session.send(stanza);
+  }
+
+  #presence(stanza: Stanza, origin: Origin): void | Promise<void> {
+    const consumed = this.#hub.emit('presence-received', stanza, origin);
+    if (consumed === true) return;
+    if (consumed instanceof Promise) return consumed.then(done => (done ? undefined : this.#presenceToSession(stanza)));
+    this.#presenceToSession(stanza);
+  }
+
+  #presenceToSession(stanza: Stanza): void {
+    if (stanza.to!.resource !== '') this.#table.get(stanza.to!)?.send(stanza);
+  }
+
+  /** RFC 6121 §8.5.2 and §8.5.3, by message type. */
+  #message(stanza: Stanza, origin: Origin): void | Promise<void> {
+    const to = stanza.to!;
+    if (to.local === '') {
+      if (stanza.isError) return;
+      throw new StanzaError('service-unavailable', 'the server itself reads no messages');
+    }
+    if (to.resource !== '') {
+      const session = this.#table.get(to);
+      if (session) {
+        session.send(stanza);
+        this.#hub.emit('message-delivered', stanza, [session], origin);
+        return;
+      }
+      if (stanza.type === 'error') return;
+      if (stanza.type === 'groupchat') throw new StanzaError('service-unavailable');
+      if (stanza.type === 'headline') return;
+    }
+    if (stanza.type === 'error') return;
+    if (stanza.type === 'groupchat') throw new StanzaError('service-unavailable');
+    const takers = recipients(this.#table.of(to), stanza.type === 'headline');
+    if (takers.length === 0) return this.#undelivered(stanza, origin);
+    for (const session of takers) session.send(stanza);
+    this.#hub.emit('message-delivered', stanza, takers, origin);
+  }
+
+  async #undelivered(stanza: Stanza, origin: Origin): Promise<void> {
+    const directory = this.#hub.directory(stanza.to!.domain);
+    const person = directory?.find(stanza.to!.local);
+    if (!(person instanceof Promise ? await person : person)) throw new StanzaError('service-unavailable');
+    if (await this.#hub.emit('message-undelivered', stanza, origin)) return;
+    if (stanza.type !== 'headline') throw new StanzaError('service-unavailable');
+  }
+}
+
+/** Of an account's sessions, those that take a message to its bare JID (RFC 6121 §8.5.2.1). */
+function recipients(sessions: readonly ClientSession[], everyone: boolean): readonly ClientSession[] {
+  if (sessions.length === 1) return sessions[0].presence !== null && sessions[0].priority >= 0 ? sessions : none;
+  const able = sessions.filter(session => session.presence !== null && session.priority >= 0);
+  if (everyone || able.length < 2) return able;
+  const highest = Math.max(...able.map((session: Session) => session.priority));
+  return able.filter(session => session.priority === highest);
+}

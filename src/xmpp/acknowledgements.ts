@@ -1,0 +1,95 @@
+// The counters and the unacknowledged queue of stream management (XEP-0198), the same for clients and servers.
+import { atEndOfTurn } from './batch.ts';
+import { StreamError } from './errors.ts';
+import { ns } from './namespaces.ts';
+import type { Stanza } from './stanza.ts';
+import type { Stream } from './stream.ts';
+
+const requestText = `<r xmlns='${ns.streamManagement}'/>`;
+
+export class Acknowledgements {
+  /** The id a resumption is asked by; '' where resumption was not enabled. */
+  readonly id: string;
+  /** Stanzas received and taken responsibility for, modulo 2³² (XEP-0198 §4). */
+  received = 0;
+  /** Of those we sent, how many the peer has acknowledged, modulo 2³². */
+  acknowledged = 0;
+  readonly #limit: number;
+  #queue: Stanza[] = [];
+  #asked = false;
+  #stream: Stream | null = null;
+  readonly #pending = new Set<Promise<unknown>>();
+
+  /** `limit` is the most stanzas that wait for an acknowledgement. */
+  constructor(id: string, limit: number) {
+    this.id = id;
+    this.#limit = limit;
+  }
+
+  /** The stanzas that were sent and not acknowledged, oldest first. */
+  get unacknowledged(): readonly Stanza[] {
+    return this.#queue;
+  }
+
+  /** Keeps a stanza until the peer acknowledges it. False: there is no room. */
+  keep(stanza: Stanza): boolean {
+    if (this.#queue.length >= this.#limit) return false;
+    this.#queue.push(stanza);
+    return true;
+  }
+
+  /** Asks for an acknowledgement behind what this turn writes, unless one is on its way (XEP-0198 §4). */
+  request(stream: Stream): void {
+    if (this.#asked) return;
+    this.#asked = true;
+    this.#stream = stream;
+    atEndOfTurn(this);
+  }
+
+  /** Writes the request; called at the end of the turn. */
+  flush(): void {
+    this.#stream?.sendText(requestText);
+    this.#stream?.flush();
+    this.#stream = null;
+  }
+
+  /** Takes the peer's count. Throws a StreamError when it counts more than was sent (XEP-0198 §4). */
+  acknowledge(h: string | undefined): void {
+    const count = h !== undefined && /^\d{1,10}$/.test(h) ? Number(h) : Number.NaN;
+    const advance = (count - this.acknowledged) >>> 0;
+    if (!(count <= 0xffffffff) || advance > this.#queue.length) {
+      throw new StreamError(
+        'undefined-condition',
+        `you acknowledged ${h} stanzas, but only ${(this.acknowledged + this.#queue.length) >>> 0} were sent`,
+      );
+    }
+    this.acknowledged = count;
+    this.#queue = advance === this.#queue.length ? [] : this.#queue.slice(advance);
+    this.#asked = false;
+  }
+
+  /** Counts a stanza that came in; `taken` is the promise of its being kept, if that takes time. */
+  count(taken: void | Promise<unknown>): void {
+    this.received = (this.received + 1) >>> 0;
+    if (!taken) return;
+    const settled: Promise<unknown> = taken.then(
+      () => this.#pending.delete(settled),
+      () => this.#pending.delete(settled),
+    );
+    this.#pending.add(settled);
+  }
+
+  /** Answers `<r/>`, once everything counted so far is kept. */
+  answer(stream: Stream): void {
+    const h = this.received;
+    const say = () => stream.sendText(`<a xmlns='${ns.streamManagement}' h='${h}'/>`);
+    if (this.#pending.size === 0) say();
+    else void Promise.all(this.#pending).then(say);
+  }
+
+  /** The stream is gone or replaced: the next stanza asks anew. */
+  detach(): void {
+    this.#asked = false;
+    this.#stream = null;
+  }
+}
