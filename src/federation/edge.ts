@@ -1,0 +1,21 @@
+// What the server links need of the rest of the hub, and of certificates.
+import type { SecureContext, TLSSocket } from 'node:tls';
+import type { Resolver } from '../hub/dns.ts';
+
+/** What a certificate proves about a domain, in words where it does not. */
+export interface Verdict {
+  valid: boolean;
+  reason: string;
+  notAfter?: Date;
+}
+
+/** Judges the certificate that the other side of a TLS connection showed. */
+export type Judge = (socket: TLSSocket, domain: string) => Verdict;
+
+export interface FederationEdge {
+  readonly resolver: Resolver;
+  /** The TLS context of a domain we serve; a bridge's or component's domain has one as well. */
+  contextFor(domain: string): SecureContext | null;
+  readonly judge: Judge;
+  readonly dialbackSecret: string;
+}
