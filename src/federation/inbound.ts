@@ -1,0 +1,354 @@
+// One incoming server stream: TLS, EXTERNAL and dialback from the receiving side, and the stanzas of the domains it has proved.
+import { randomBytes } from 'node:crypto';
+import type { Socket } from 'node:net';
+import { type Element, el } from '../xmpp/element.ts';
+import { StanzaError, StreamError } from '../xmpp/errors.ts';
+import { Jid } from '../xmpp/jid.ts';
+import { ns } from '../xmpp/namespaces.ts';
+import type { StreamHeader } from '../xmpp/scanner.ts';
+import type { Stanza } from '../xmpp/stanza.ts';
+import { type Ending, Stream } from '../xmpp/stream.ts';
+import type { Origin } from '../hub/router.ts';
+import { dialbackElement, dialbackKey, sameKey } from './dialback.ts';
+import type { Verdict } from './edge.ts';
+import type { Links } from './links.ts';
+import { LinkError } from './steps.ts';
+import { Story } from './story.ts';
+
+/** How long a peer has until it has proved a domain, in ms. */
+const deadline = 60_000;
+/** The most domain pairs on one stream, and the most keys being verified at once. */
+const mostPairs = 1_000;
+const mostVerifying = 20;
+
+export class InboundLink {
+  readonly stream: Stream;
+  readonly story = new Story();
+  /** `remote local` pairs that dialback has proved; for EXTERNAL, the remote domain alone. */
+  readonly proved = new Map<string, Origin>();
+  stanzasIn = 0;
+  lastUsed = Date.now();
+  readonly #links: Links;
+  readonly #timer: NodeJS.Timeout;
+  readonly #address: string;
+  #id = '';
+  #local = '';
+  #remote = '';
+  #external = false;
+  #verdicts = new Map<string, Verdict>();
+  #verifying = 0;
+
+  constructor(links: Links, socket: Socket, direct: boolean) {
+    this.#links = links;
+    this.#address = socket.remoteAddress ?? '';
+    const { limits } = links.config;
+    this.stream = new Stream(
+      socket,
+      { contentNs: ns.server, limits: { stanzaSize: 64 * 1024 }, rate: limits.rate.s2s },
+      { opened: h => this.#opened(h), stanza: s => this.#received(s), closed: e => this.#closed(e) },
+    );
+    this.story.add(`connection from ${this.#address}`);
+    this.#timer = setTimeout(() => {
+      this.stream.close(new StreamError('connection-timeout', 'no domain was proved in time'));
+    }, deadline);
+    if (direct) void this.#startTls();
+  }
+
+  /** The remote domain of the header, or the first that was proved. */
+  get remote(): string {
+    return this.#remote || (this.proved.values().next().value?.name ?? '');
+  }
+
+  get local(): string {
+    return this.#local;
+  }
+
+  get security(): string {
+    if (!this.stream.isSecure) return 'plain';
+    return this.#remote && this.#verdicts.get(this.#remote)?.valid ? 'TLS, valid certificate' : 'TLS';
+  }
+
+  get proof(): string {
+    return this.#external ? 'external' : this.proved.size > 0 ? 'dialback' : '';
+  }
+
+  /** Takes back what a domain has proved, as when it is denied. */
+  deny(domain: string, error: StreamError): void {
+    if (this.remote === domain || [...this.proved.values()].some(origin => origin.name === domain)) this.stream.close(error);
+  }
+
+  #opened(header: StreamHeader): void {
+    this.#id = randomBytes(12).toString('base64url');
+    const to = Jid.tryParse(header.attrs.to ?? '')?.domain ?? '';
+    const from = Jid.tryParse(header.attrs.from ?? '')?.domain ?? '';
+    this.stream.open({
+      from: to,
+      to: from,
+      id: this.#id,
+      version: '1.0',
+      lang: 'en',
+      prefixes: { db: ns.dialback },
+    });
+    if (header.name !== 'stream' || header.ns !== ns.streams || header.contentNs !== ns.server) {
+      return this.#refuse(new StreamError('invalid-namespace', `expected a stream of ${ns.server}`));
+    }
+    // A peer of the time before XMPP 1.0 names no domains: dialback will.
+    if (to !== '' && !this.#links.serves(to)) {
+      return this.#refuse(new StreamError('host-unknown', `${to} is not served here`));
+    }
+    const refusal = from === '' ? null : this.#links.policy.refusal(from);
+    if (refusal) return this.#refuse(new StreamError('policy-violation', refusal));
+    if (this.#external && from !== this.#remote) {
+      return this.#refuse(new StreamError('invalid-from', 'the domain changed within the stream'));
+    }
+    this.#local = to;
+    this.#remote = from;
+    if (/^1\.\d+$/.test(header.attrs.version ?? '')) {
+      this.stream.sendElement(el('features', ns.streams, {}, ...this.#features()));
+    }
+  }
+
+  #features(): (Element | null)[] {
+    const features: (Element | null)[] = [];
+    const security = this.#links.policy.security(this.#remote);
+    if (!this.stream.isSecure && this.#links.edge.contextFor(this.#local)) {
+      features.push(el('starttls', ns.tls, {}, security === 'verified' ? null : el('required', ns.tls)));
+    }
+    if (this.stream.isSecure && !this.#external && this.#remote !== '' && this.#judge(this.#remote).valid) {
+      features.push(el('mechanisms', ns.sasl, {}, el('mechanism', ns.sasl, {}, 'EXTERNAL')));
+    }
+    if (!this.#external && (this.stream.isSecure || security === 'verified')) {
+      features.push(el('dialback', ns.dialbackFeature, {}, el('errors', ns.dialbackFeature)));
+    }
+    const { limits } = this.#links.config;
+    features.push(el('limits', ns.limits, {}, el('max-bytes', ns.limits, {}, String(limits.stanzaSize.s2s))));
+    return features;
+  }
+
+  #received(stanza: Stanza): void {
+    switch (stanza.ns) {
+      case ns.client:
+        if (stanza.name === 'message' || stanza.name === 'presence' || stanza.name === 'iq') return this.#stanza(stanza);
+        break;
+      case ns.dialback:
+        if (stanza.name === 'result' && stanza.type === '') return this.#result(stanza);
+        if (stanza.name === 'verify' && stanza.type === '') return this.#verify(stanza);
+        break;
+      case ns.tls:
+        if (stanza.name === 'starttls') return this.#proceed();
+        break;
+      case ns.sasl:
+        if (stanza.name === 'auth') return this.#auth(stanza);
+        if (stanza.name === 'abort') return this.stream.sendText(failureText('aborted', ''));
+        break;
+    }
+    this.#refuse(new StreamError('unsupported-stanza-type', `<${stanza.name}/> in ${stanza.ns} is not expected here`));
+  }
+
+  #proceed(): void {
+    if (this.stream.isSecure || !this.#links.edge.contextFor(this.#local)) {
+      this.stream.sendText(`<failure xmlns='${ns.tls}'/>`);
+      return this.stream.close();
+    }
+    this.stream.sendText(`<proceed xmlns='${ns.tls}'/>`);
+    void this.#startTls();
+  }
+
+  async #startTls(): Promise<void> {
+    const { edge, config } = this.#links;
+    const fallback = this.#local || config.domains.keys().next().value || '';
+    try {
+      const socket = await this.stream.secure({
+        server: {
+          secureContext: edge.contextFor(fallback) ?? undefined,
+          requestCert: true,
+          rejectUnauthorized: false,
+          SNICallback: (name, answer) => answer(null, edge.contextFor(name) ?? edge.contextFor(fallback) ?? undefined),
+          ALPNCallback: ({ protocols }) => (protocols.includes('xmpp-server') ? 'xmpp-server' : undefined),
+        },
+      });
+      this.proved.clear();
+      this.story.add(`TLS: ${socket.getProtocol()} ${socket.getCipher().name}`);
+    } catch (error) {
+      this.#links.log.info({ remote: this.remote, address: this.#address, reason: (error as Error).message }, 'TLS failed');
+    }
+  }
+
+  /** Judges the peer's certificate for a domain; once per domain and stream. */
+  #judge(domain: string): Verdict {
+    const known = this.#verdicts.get(domain);
+    if (known) return known;
+    const socket = this.stream.tls;
+    if (!socket) return { valid: false, reason: 'there is no TLS' };
+    const verdict = this.#links.edge.judge(socket, domain);
+    this.story.add(`certificate of ${domain}: ${verdict.valid ? 'valid' : verdict.reason}`);
+    if (this.#verdicts.size < mostPairs) this.#verdicts.set(domain, verdict);
+    return verdict;
+  }
+
+  /** SASL EXTERNAL (RFC 6120 §6.4, XEP-0178 §3): the certificate must be valid for the domain that is claimed. */
+  #auth(stanza: Stanza): void {
+    const { attrs, text } = stanza.element;
+    if (!this.stream.isSecure || this.#external || attrs.mechanism !== 'EXTERNAL') {
+      return this.stream.sendText(failureText(attrs.mechanism === 'EXTERNAL' ? 'encryption-required' : 'invalid-mechanism', ''));
+    }
+    const claimed = text === '' || text === '=' ? this.#remote : Buffer.from(text, 'base64').toString();
+    const domain = Jid.tryParse(claimed)?.domain ?? '';
+    if (domain === '' || (this.#remote !== '' && domain !== this.#remote)) {
+      return this.#denyAuth('invalid-authzid', `the stream is from ${this.#remote || 'nobody'}, not from that domain`);
+    }
+    const refusal = this.#links.policy.refusal(domain);
+    if (refusal) return this.#denyAuth('not-authorized', refusal);
+    const verdict = this.#judge(domain);
+    if (!verdict.valid) return this.#denyAuth('not-authorized', verdict.reason);
+    this.#external = true;
+    this.#remote = domain;
+    this.story.add('EXTERNAL: accepted');
+    this.stream.sendText(`<success xmlns='${ns.sasl}'/>`);
+    this.stream.restart();
+    this.#prove(domain, domain);
+  }
+
+  #denyAuth(condition: string, text: string): void {
+    this.story.add(`EXTERNAL: refused with ${condition} (${text})`);
+    this.#links.log.info({ remote: this.remote, address: this.#address, reason: text }, 'EXTERNAL refused');
+    // The peer may still go on with dialback, where the policy permits it.
+    this.stream.sendText(failureText(condition, text));
+  }
+
+  /** A key to be checked with the authoritative server of the domain (XEP-0220 §2.1, §2.4). */
+  #result(stanza: Stanza): void {
+    const from = stanza.from?.domain ?? '';
+    const to = stanza.to?.domain ?? '';
+    const key = stanza.element.text.trim();
+    if (from === '' || to === '') {
+      return this.#refuse(new StreamError('improper-addressing', 'dialback names both domains'));
+    }
+    const answer = (more: Parameters<typeof dialbackElement>[3]) =>
+      this.stream.sendText(dialbackElement('result', to, from, more));
+    if (!this.#links.serves(to)) return answer({ error: 'item-not-found', text: `${to} is not served here` });
+    const refusal = this.#links.policy.refusal(from);
+    if (refusal) {
+      this.story.add(`dialback of ${from}: refused (${refusal})`);
+      return answer({ error: 'not-allowed', text: refusal });
+    }
+    const security = this.#links.policy.security(from);
+    if (security !== 'verified' && !this.stream.isSecure) {
+      return answer({ error: 'policy-violation', text: `TLS is asked of ${from} here` });
+    }
+    // The certificate proves the name: there is nothing to call back for (XEP-0344 §2).
+    if (this.stream.isSecure && this.#judge(from).valid) {
+      this.story.add(`dialback of ${from}: the certificate proves it`);
+      this.#prove(from, `${from} ${to}`);
+      return answer({ type: 'valid' });
+    }
+    if (security === 'trusted') {
+      return answer({ error: 'not-authorized', text: `no valid certificate for ${from}: ${this.#judge(from).reason}` });
+    }
+    if (this.#verifying >= mostVerifying || this.proved.size >= mostPairs) {
+      return answer({ error: 'resource-constraint', text: 'too many keys at once' });
+    }
+    void this.#callBack(from, to, key, answer);
+  }
+
+  async #callBack(
+    from: string,
+    to: string,
+    key: string,
+    answer: (more: Parameters<typeof dialbackElement>[3]) => void,
+  ): Promise<void> {
+    const id = this.#id;
+    this.#verifying++;
+    try {
+      const valid = await this.#links.verify(from, to, id, key, this.story);
+      if (this.stream.isClosing) return;
+      this.story.add(`dialback of ${from}: ${valid ? 'valid' : 'invalid'}`);
+      if (valid) this.#prove(from, `${from} ${to}`);
+      else this.#links.log.warn({ remote: from, address: this.#address }, 'dialback key is not valid');
+      answer({ type: valid ? 'valid' : 'invalid' });
+    } catch (error) {
+      const condition = error instanceof LinkError ? error.condition : 'remote-server-timeout';
+      this.story.add(`dialback of ${from}: ${(error as Error).message}`);
+      this.#links.log.info({ remote: from, address: this.#address, reason: (error as Error).message }, 'dialback failed');
+      answer({
+        error: condition === 'remote-server-not-found' ? condition : 'remote-server-timeout',
+        text: (error as Error).message,
+      });
+    } finally {
+      this.#verifying--;
+    }
+  }
+
+  /** We are asked, as the authoritative server, whether a key is ours (XEP-0220 §2.3). */
+  #verify(stanza: Stanza): void {
+    const from = stanza.from?.domain ?? '';
+    const to = stanza.to?.domain ?? '';
+    if (from === '' || to === '') {
+      return this.#refuse(new StreamError('improper-addressing', 'dialback names both domains'));
+    }
+    const { id } = stanza;
+    if (!this.#links.serves(to)) {
+      return this.stream.sendText(
+        dialbackElement('verify', to, from, { id, error: 'item-not-found', text: `${to} is not served here` }),
+      );
+    }
+    const wanted = dialbackKey(this.#links.edge.dialbackSecret, from, to, id);
+    const type = sameKey(wanted, stanza.element.text.trim()) ? 'valid' : 'invalid';
+    this.stream.sendText(dialbackElement('verify', to, from, { id, type }));
+    clearTimeout(this.#timer);
+    this.lastUsed = Date.now();
+  }
+
+  #prove(domain: string, key: string): void {
+    clearTimeout(this.#timer);
+    this.#remote ||= domain;
+    this.proved.set(key, { kind: 'link', name: domain });
+    const { limits } = this.#links.config;
+    this.stream.setLimits({ stanzaSize: limits.stanzaSize.s2s }, limits.rate.s2s);
+    this.#links.opened(this, domain);
+  }
+
+  /** A stanza counts only between addresses of a proved pair (RFC 6120 §8.1.1.2, §8.1.2.2). */
+  #stanza(stanza: Stanza): void {
+    const { from, to } = stanza;
+    if (stanza.malformed === 'to' && from) {
+      this.#links.router.route(stanza.withTo(null).error('jid-malformed'), { kind: 'hub', name: 'hub' });
+      return;
+    }
+    if (from === null || to === null) {
+      return this.#refuse(new StreamError('improper-addressing', 'a stanza between servers has `from` and `to`'));
+    }
+    const origin = this.proved.get(from.domain) ?? this.proved.get(`${from.domain} ${to.domain}`);
+    if (!origin) {
+      const proved = this.proved.size > 0;
+      return this.#refuse(
+        new StreamError(proved ? 'invalid-from' : 'not-authorized', `${from.domain} has not proved itself on this stream`),
+      );
+    }
+    this.stanzasIn++;
+    this.lastUsed = Date.now();
+    const taken = this.#links.received(stanza, origin);
+    if (taken) this.stream.pace(taken);
+  }
+
+  #refuse(error: StreamError): void {
+    this.story.add(`refused: ${error.message}`);
+    this.#links.log.warn({ remote: this.remote, address: this.#address, reason: error.message }, 'server stream refused');
+    this.stream.close(error);
+  }
+
+  #closed(ending: Ending): void {
+    clearTimeout(this.#timer);
+    this.story.add(`closed: ${ending.reason}`);
+    this.#links.ended(this, ending);
+  }
+}
+
+function failureText(condition: string, text: string): string {
+  const more = text ? el('text', ns.sasl, { 'xml:lang': 'en' }, text) : null;
+  return el('failure', ns.sasl, {}, el(condition, ns.sasl), more).toString();
+}
+
+/** For a stanza that is for none of our domains. */
+export const notServed = (domain: string): StanzaError =>
+  new StanzaError('item-not-found', `${domain} is not served here`);
