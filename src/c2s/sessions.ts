@@ -1,6 +1,6 @@
 // The table of client sessions, and the route for the domains hosted here (RFC 6121 §8).
 import { StanzaError } from '../xmpp/errors.ts';
-import type { Jid } from '../xmpp/jid.ts';
+import { Jid } from '../xmpp/jid.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
 import type { Kernel } from '../hub/hub.ts';
 import type { Session, Sessions } from '../hub/module.ts';
@@ -77,7 +77,7 @@ export class LocalRoute implements Route {
 
   deliver(stanza: Stanza, origin: Origin): void | Promise<void> {
     const domain = this.#hub.config.aliases.get(stanza.to!.domain);
-    const addressed = domain === undefined ? stanza : stanza.withTo(stanza.to!.withDomain(domain));
+    const addressed = domain === undefined ? stanza : stanza.withTo(Jid.of(stanza.to!.local, domain, stanza.to!.resource));
     if (origin.kind === 'session') this.#checkCrossing(addressed);
     switch (addressed.name) {
       case 'message':
@@ -93,7 +93,7 @@ export class LocalRoute implements Route {
   #checkCrossing(stanza: Stanza): void {
     const from = stanza.from!.domain;
     const to = stanza.to!.domain;
-    if (from === to || stanza.isError || stanza.type === 'result') return;
+    if (from === to || !this.#hub.hosts(from) || stanza.isError || stanza.type === 'result') return;
     const { policy, exceptions } = this.#hub.config.crossDomain;
     const excepted = exceptions.includes(from) || exceptions.includes(to);
     if ((policy === 'open') === excepted) {
