@@ -1,11 +1,12 @@
 // A stanza as it travels: its start tag read into fields, everything inside it still the bytes that came.
 import { Buffer } from 'node:buffer';
-import { type Attributes, Element, el, escapeAttribute } from './element.ts';
+import { type Attributes, Element, el, escapeAttribute, escapeText, type Node } from './element.ts';
 import type { ErrorType, StanzaCondition, StanzaError } from './errors.ts';
-import { stanzaConditions } from './errors.ts';
+import { StreamError, stanzaConditions } from './errors.ts';
 import { Jid } from './jid.ts';
 import { isContentNamespace, ns } from './namespaces.ts';
-import { parsePayload } from './payload.ts';
+import { parsePayload, unescapeAttribute } from './payload.ts';
+import { Scanner, type ScannerLimits } from './scanner.ts';
 
 const empty: Uint8Array = new Uint8Array(0);
 const emptyIndex: readonly number[] = [];
@@ -70,26 +71,47 @@ export class Stanza {
     fields: { to?: Jid | null; from?: Jid | null; id?: string; type?: string; lang?: string },
     ...children: (Element | null | undefined)[]
   ): Stanza {
-    return new Stanza({ name, ...fields, ...serialise(children) });
+    return new Stanza({ name, ...fields, ...serialise(children, ns.client) });
   }
 
   /** Builds a stanza from a whole element, such as one that was forwarded inside another. */
   static from(element: Element): Stanza {
     const { to, from, id, type, 'xml:lang': lang, ...rest } = element.attrs;
+    const stanzaNs = isContentNamespace(element.ns) ? ns.client : element.ns;
+    const children = stanzaNs === element.ns ? element.children : renamed(element.children, element.ns);
     const toJid = to === undefined ? null : Jid.tryParse(to);
     const fromJid = from === undefined ? null : Jid.tryParse(from);
     return new Stanza({
       name: element.name,
-      ns: isContentNamespace(element.ns) ? ns.client : element.ns,
+      ns: stanzaNs,
       to: toJid,
       from: fromJid,
       id,
       type,
       lang,
       extra: extraOf(rest),
-      ...serialise(element.children),
+      ...serialise(children, stanzaNs),
       malformed: to !== undefined && !toJid ? 'to' : from !== undefined && !fromJid ? 'from' : '',
     });
+  }
+
+  /** Reads what `toBytes` wrote. Throws a StreamError where the bytes are not one whole stanza. */
+  static parse(bytes: Uint8Array): Stanza {
+    let found: Stanza | null = null;
+    const scanner = new Scanner(
+      {
+        streamOpened() {},
+        stanza(stanza) {
+          found = stanza;
+        },
+        streamClosed() {},
+      },
+      storedLimits,
+    );
+    scanner.push(storedHeader);
+    scanner.push(bytes);
+    if (!found || scanner.buffered > 0) throw new StreamError('not-well-formed', 'not one whole stanza');
+    return found;
   }
 
   get isError(): boolean {
@@ -137,7 +159,7 @@ export class Stanza {
     if (this.id) attrs.id = this.id;
     if (this.type) attrs.type = this.type;
     if (this.lang) attrs['xml:lang'] = this.lang;
-    const bytes = Buffer.concat([Buffer.from(`<x xmlns='${ns.client}'${this.extra}>`), this.payload, Buffer.from('</x>')]);
+    const bytes = Buffer.concat([Buffer.from(`<x${this.extra}>`), this.payload, Buffer.from('</x>')]);
     const whole = parsePayload(bytes, this.ns);
     return new Element(this.name, this.ns, { ...whole.attrs, ...attrs }, whole.children);
   }
@@ -169,13 +191,10 @@ export class Stanza {
 
   /** The same stanza with one more child at its end. */
   with(child: Element): Stanza {
-    const bytes = Buffer.from(child.toString(ns.client));
-    const added = indexOf(bytes, child, this.payload.length);
-    return new Stanza({
-      ...this.#fields(),
-      payload: Buffer.concat([this.payload, bytes]),
-      index: [...this.index, ...added],
-    });
+    const bytes = Buffer.from(child.toString(this.ns));
+    const index = this.index.slice();
+    note(index, child, this.ns, this.payload.length, bytes.length);
+    return new Stanza({ ...this.#fields(), payload: Buffer.concat([this.payload, bytes]), index });
   }
 
   /** The same stanza without the children for which `test` holds. */
@@ -186,7 +205,7 @@ export class Stanza {
       if (test(this.#nameAt(at), this.#namespaceAt(at))) dropped = true;
       else kept.push(this.#build(at));
     }
-    return dropped ? new Stanza({ ...this.#fields(), ...serialise(kept) }) : this;
+    return dropped ? new Stanza({ ...this.#fields(), ...serialise(kept, this.ns) }) : this;
   }
 
   /** The result of an IQ, back to its sender (RFC 6120 §8.2.3). */
@@ -235,7 +254,14 @@ export class Stanza {
 
   /** The stanza as XML, in the content namespace of the stream it is written to. */
   toString(): string {
-    return this.head + Buffer.from(this.payload.buffer, this.payload.byteOffset, this.payload.length).toString() + this.tail;
+    return (
+      this.head + Buffer.from(this.payload.buffer, this.payload.byteOffset, this.payload.length).toString() + this.tail
+    );
+  }
+
+  /** The stanza as bytes that `Stanza.parse` reads again. */
+  toBytes(): Uint8Array {
+    return Buffer.concat([Buffer.from(this.head), this.payload, Buffer.from(this.tail)]);
   }
 
   /** The stanza with bytes of its own: what is kept longer than the chunk it came in must not pin that chunk. */
@@ -261,10 +287,13 @@ export class Stanza {
   }
 
   #find(name: string, childNs: string): number {
-    const wanted = isContentNamespace(childNs) ? this.ns : childNs;
-    for (let at = 0; at < this.index.length; at += childStride) {
-      if (this.index[at + 1] - this.index[at] !== name.length && isAscii(name)) continue;
-      if (this.#nameAt(at) === name && this.#namespaceAt(at) === wanted) return at;
+    const wanted = isContentNamespace(childNs) ? ns.client : childNs;
+    const { index, payload } = this;
+    for (let at = 0; at < index.length; at += childStride) {
+      if (!isText(payload, index[at], index[at + 1], name)) continue;
+      const start = index[at + 2];
+      if (start < 0 ? this.ns === wanted : isText(payload, start, index[at + 3], wanted)) return at;
+      if (start >= 0 && this.#namespaceAt(at) === wanted) return at;
     }
     return -1;
   }
@@ -276,8 +305,7 @@ export class Stanza {
   #namespaceAt(at: number): string {
     const start = this.index[at + 2];
     if (start < 0) return this.ns;
-    const raw = decode(this.payload, start, this.index[at + 3]);
-    const value = raw.includes('&') ? unescape(raw) : raw;
+    const value = unescapeAttribute(decode(this.payload, start, this.index[at + 3]));
     return isContentNamespace(value) ? ns.client : value;
   }
 
@@ -285,3 +313,76 @@ export class Stanza {
     return parsePayload(this.payload.subarray(this.index[at + 4], this.index[at + 5]), this.ns);
   }
 }
+
+function decode(bytes: Uint8Array, start: number, end: number): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset + start, end - start).toString();
+}
+
+/** Whether the bytes are that text; makes no string of them. */
+function isText(bytes: Uint8Array, start: number, end: number, text: string): boolean {
+  const length = end - start;
+  if (length < text.length) return false;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code >= 0x80) return decode(bytes, start, end) === text;
+    if (bytes[start + i] !== code) return false;
+  }
+  return length === text.length;
+}
+
+/** Writes children that stand where `parentNs` is the default namespace, and their index. */
+function serialise(
+  children: readonly (Node | null | undefined)[],
+  parentNs: string,
+): Pick<StanzaFields, 'payload' | 'index'> {
+  const parts: Buffer[] = [];
+  const index: number[] = [];
+  let length = 0;
+  for (const child of children) {
+    if (child === null || child === undefined || child === '') continue;
+    const part = Buffer.from(typeof child === 'string' ? escapeText(child) : child.toString(parentNs));
+    if (typeof child !== 'string') note(index, child, parentNs, length, part.length);
+    parts.push(part);
+    length += part.length;
+  }
+  if (parts.length === 0) return {};
+  return { payload: parts.length === 1 ? parts[0] : Buffer.concat(parts, length), index };
+}
+
+/** Adds to an index a child that `Element.toString` wrote to `start`, `length` bytes long. */
+function note(index: number[], child: Element, parentNs: string, start: number, length: number): void {
+  const name = start + 1;
+  const nameEnd = name + Buffer.byteLength(child.name);
+  if (child.ns === parentNs) {
+    index.push(name, nameEnd, -1, -1, start, start + length);
+  } else {
+    const value = nameEnd + " xmlns='".length;
+    index.push(name, nameEnd, value, value + Buffer.byteLength(escapeAttribute(child.ns)), start, start + length);
+  }
+}
+
+/** Attributes as XML text that declares the prefixes it uses. */
+function extraOf(attrs: Attributes): string {
+  const tag = new Element('x', '', attrs).toString();
+  return tag.slice(2, -2);
+}
+
+/** The same nodes with what is in another content namespace put into `jabber:client`. */
+function renamed(nodes: readonly Node[], from: string): readonly Node[] {
+  return nodes.map(node =>
+    typeof node === 'string'
+      ? node
+      : new Element(node.name, node.ns === from ? ns.client : node.ns, node.attrs, renamed(node.children, from)),
+  );
+}
+
+/** What is stored has passed the limits of a stream already. */
+const storedLimits: ScannerLimits = {
+  stanzaSize: 64 * 1024 * 1024,
+  depth: 1024,
+  attributes: 256,
+  name: 65536,
+  tag: 64 * 1024 * 1024,
+  children: Number.MAX_SAFE_INTEGER,
+};
+const storedHeader = Buffer.from(`<stored xmlns='${ns.client}'>`);
