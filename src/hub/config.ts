@@ -1,5 +1,8 @@
 // The configuration as the rest of the hub sees it: every key of isthmus.example.yaml, checked and with its default.
-import type { Section } from './settings.ts';
+import { accessSync, constants, readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { Jid } from '../xmpp/jid.ts';
+import { ConfigError, parseSettings, Section } from './settings.ts';
 
 /** Where to listen or connect. `host` is an address (listen) or a name (connect). */
 export interface Endpoint {
@@ -69,4 +72,288 @@ export interface Config {
   /** name → its section, read by the bridge's kind */
   bridges: Map<string, { kind: string; section: Section }>;
   attach: { address: Endpoint; secrets: Map<string, string> } | null;
+}
+
+const defaultListen: Record<ListenerName, Endpoint[]> = {
+  c2s: [{ host: '127.0.0.1', port: 5222 }],
+  'c2s-tls': [],
+  s2s: [{ host: '127.0.0.1', port: 5269 }],
+  's2s-tls': [],
+  component: [],
+  http: [{ host: '127.0.0.1', port: 5280 }],
+};
+
+const knownMechanisms = ['SCRAM-SHA-256-PLUS', 'SCRAM-SHA-1-PLUS', 'SCRAM-SHA-256', 'SCRAM-SHA-1', 'PLAIN'] as const;
+
+/** Reads a configuration file, or the defaults where there is none. Throws ConfigError. */
+export function loadConfig(file: string | null): Config {
+  if (file === null) return parseConfig('domains: { localhost: {} }', resolve('isthmus.yaml'), '');
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new ConfigError(`${file}: cannot be read: ${(error as NodeJS.ErrnoException).code}`);
+  }
+  return parseConfig(text, file);
+}
+
+/** Reads a configuration from text; `file` is what errors name and what relative paths are relative to. */
+export function parseConfig(text: string, file: string, name = file): Config {
+  const top = parseSettings(text, file);
+  const attach = readAttach(top);
+  const config: Config = {
+    file: name,
+    data: top.path('data', './data'),
+    log: readLog(top.section('log')),
+    domains: readDomains(top, attach !== null),
+    aliases: new Map(),
+    crossDomain: readCrossDomain(top.section('cross-domain')),
+    listen: readListen(top.section('listen')),
+    clients: readClients(top.section('clients')),
+    tls: readTls(top.section('tls')),
+    dns: readDns(top.section('dns')),
+    federation: readFederation(top.section('federation')),
+    limits: readLimits(top.section('limits')),
+    offline: readOffline(top.section('offline')),
+    components: readComponents(top),
+    directories: readKinds(top, 'directories'),
+    bridges: readKinds(top, 'bridges'),
+    attach,
+  };
+  top.done();
+  checkDomains(top, config);
+  return config;
+}
+
+function readLog(section: Section): Config['log'] {
+  const log = {
+    level: section.oneOf('level', ['trace', 'debug', 'info', 'warn', 'error'], 'info'),
+    format: section.oneOf('format', ['auto', 'json', 'pretty'], 'auto'),
+  };
+  section.done();
+  return log;
+}
+
+function readDomains(top: Section, attached: boolean): Map<string, DomainConfig> {
+  const domains = new Map<string, DomainConfig>();
+  if (!top.has('domains')) {
+    if (attached) return domains;
+    top.fail('domains', 'is missing; the domains served here are expected, or `attach`');
+  }
+  if (attached) top.fail('attach', 'cannot stand beside `domains`: either users live here or on the other server');
+  const section = top.section('domains');
+  for (const [key, entry] of top.entries('domains')) {
+    const jid = Jid.tryParse(key);
+    if (!jid?.isDomain) section.fail(key, 'is not a domain');
+    domains.set(jid.domain, {
+      name: jid.domain,
+      tls: readCertificate(entry),
+      directory: entry.string('directory', 'accounts'),
+      aliases: entry.domains('aliases', []),
+    });
+    entry.done();
+  }
+  if (domains.size === 0) top.fail('domains', 'is empty; at least one domain is expected');
+  return domains;
+}
+
+function readCertificate(entry: Section): Certificate | null {
+  const certificate = entry.has('certificate');
+  const key = entry.has('key');
+  if (!certificate && !key) return null;
+  if (!certificate) entry.fail('key', 'stands alone; `certificate` is expected as well');
+  if (!key) entry.fail('certificate', 'stands alone; `key` is expected as well');
+  return { certificate: readable(entry, 'certificate'), key: readable(entry, 'key') };
+}
+
+/** The path of a file that can be read now. */
+function readable(section: Section, key: string): string {
+  const path = section.path(key);
+  try {
+    accessSync(path, constants.R_OK);
+  } catch (error) {
+    section.fail(key, `${path} cannot be read: ${(error as NodeJS.ErrnoException).code}`);
+  }
+  return path;
+}
+
+function readCrossDomain(section: Section): Config['crossDomain'] {
+  const cross = {
+    policy: section.oneOf('policy', ['open', 'closed'], 'closed'),
+    exceptions: section.domains('exceptions', []),
+  };
+  section.done();
+  return cross;
+}
+
+function readListen(section: Section): Config['listen'] {
+  const listen = {} as Config['listen'];
+  const seen = new Map<string, string>();
+  for (const name of Object.keys(defaultListen) as ListenerName[]) {
+    listen[name] = section.endpoints(name, defaultListen[name]);
+    for (const { host, port } of listen[name]) {
+      const key = `${host} ${port}`;
+      if (port !== 0 && seen.has(key)) section.fail(name, `${host}:${port} is used by ${seen.get(key)} already`);
+      seen.set(key, name);
+    }
+  }
+  section.done();
+  return listen;
+}
+
+function readClients(section: Section): Config['clients'] {
+  const clients = {
+    requireTls: section.boolean('require-tls', true),
+    mechanisms: section.listOf('mechanisms', knownMechanisms, knownMechanisms) as string[],
+    registration: section.boolean('registration', false),
+  };
+  section.done();
+  return clients;
+}
+
+function readTls(section: Section): Config['tls'] {
+  const trust = section.strings('trust', []).map(path => {
+    const absolute = section.resolve(path);
+    try {
+      accessSync(absolute, constants.R_OK);
+    } catch (error) {
+      section.fail('trust', `${absolute} cannot be read: ${(error as NodeJS.ErrnoException).code}`);
+    }
+    return absolute;
+  });
+  const tls = { trust, minVersion: section.oneOf('min-version', ['TLSv1.2', 'TLSv1.3'], 'TLSv1.2') };
+  section.done();
+  return tls;
+}
+
+function readDns(section: Section): Config['dns'] {
+  const dns = { servers: section.endpoints('servers', []) };
+  section.done();
+  return dns;
+}
+
+const securities = ['verified', 'encrypted', 'trusted'] as const;
+
+function readFederation(section: Section): Config['federation'] {
+  const partners = new Map<string, PartnerConfig>();
+  for (const [key, entry] of section.entries('partners')) {
+    const jid = Jid.tryParse(key);
+    if (!jid?.isDomain) section.section('partners').fail(key, 'is not a domain');
+    const partner: PartnerConfig = {};
+    if (entry.has('security')) partner.security = entry.oneOf('security', securities);
+    if (entry.has('address')) partner.address = entry.endpoint('address');
+    entry.done();
+    partners.set(jid.domain, partner);
+  }
+  const queue = section.section('queue');
+  const federation = {
+    policy: section.oneOf('policy', ['open', 'closed'], 'open'),
+    exceptions: section.domains('exceptions', [], true),
+    security: section.oneOf('security', securities, 'encrypted'),
+    partners,
+    dialbackSecret: section.secret('dialback-secret', ''),
+    connectTimeout: section.duration('connect-timeout', 10_000),
+    queue: {
+      stanzas: queue.integer('stanzas', 1000, { min: 1 }),
+      wait: queue.duration('wait', 60_000),
+    },
+    idleTimeout: section.duration('idle-timeout', 600_000),
+  };
+  queue.done();
+  section.done();
+  return federation;
+}
+
+function readLimits(section: Section): Config['limits'] {
+  const size = section.section('stanza-size');
+  const rate = section.section('rate');
+  const connections = section.section('connections');
+  const limits = {
+    stanzaSize: { c2s: size.size('c2s', 256 * 1024), s2s: size.size('s2s', 512 * 1024) },
+    rate: { c2s: rate.rate('c2s', 64 * 1024), s2s: rate.rate('s2s', 1024 * 1024) },
+    connections: {
+      perAddress: connections.integer('per-address', 100, { min: 0 }),
+      total: connections.integer('total', 200_000, { min: 0 }),
+    },
+  };
+  if (limits.stanzaSize.c2s < 10_000) size.fail('c2s', 'is less than the 10,000 bytes that XMPP asks for');
+  if (limits.stanzaSize.s2s < 10_000) size.fail('s2s', 'is less than the 10,000 bytes that XMPP asks for');
+  for (const one of [size, rate, connections, section]) one.done();
+  return limits;
+}
+
+function readOffline(section: Section): Config['offline'] {
+  const offline = {
+    store: section.boolean('store', true),
+    exceptions: section.domains('exceptions', []),
+    messages: section.integer('messages', 50, { min: 0 }),
+  };
+  section.done();
+  return offline;
+}
+
+function readComponents(top: Section): Config['components'] {
+  const components: Config['components'] = new Map();
+  for (const [key, entry] of top.entries('components')) {
+    const jid = Jid.tryParse(key);
+    if (!jid?.isDomain) top.section('components').fail(key, 'is not a domain');
+    components.set(jid.domain, { secret: entry.secret('secret'), presence: entry.boolean('presence', false) });
+    entry.done();
+  }
+  return components;
+}
+
+function readKinds(top: Section, key: string): Map<string, { kind: string; section: Section }> {
+  return new Map(top.entries(key).map(([name, section]) => [name, { kind: section.string('kind'), section }]));
+}
+
+function readAttach(top: Section): Config['attach'] {
+  if (!top.has('attach')) return null;
+  const section = top.section('attach');
+  const address = section.endpoint('address');
+  const secrets = section.section('secrets');
+  const attach = {
+    address,
+    secrets: new Map(secrets.keys.map(domain => [domain.toLowerCase(), secrets.secret(domain)])),
+  };
+  section.done();
+  return attach;
+}
+
+/** What only shows when the sections are seen together. */
+function checkDomains(top: Section, config: Config): void {
+  const domains = top.section('domains');
+  for (const domain of config.domains.values()) {
+    for (const alias of domain.aliases) {
+      if (config.domains.has(alias) || config.aliases.has(alias)) {
+        domains.section(domain.name).fail('aliases', `${alias} is served or an alias already`);
+      }
+      config.aliases.set(alias, domain.name);
+    }
+    if (domain.directory !== 'accounts' && !config.directories.has(domain.directory)) {
+      domains.section(domain.name).fail('directory', `there is no \`${domain.directory}\` under \`directories\``);
+    }
+  }
+  for (const name of config.components.keys()) {
+    if (config.domains.has(name) || config.aliases.has(name)) {
+      top.section('components').fail(name, 'is a domain that is served here already');
+    }
+  }
+}
+
+/** What differs between two configurations, as top-level keys; `restart` are those that only count after a restart. */
+export function changed(before: Config, after: Config): { keys: string[]; restart: string[] } {
+  const keys = (Object.keys(after) as (keyof Config)[]).filter(
+    key => key !== 'file' && canonical(before[key]) !== canonical(after[key]),
+  );
+  const needing = new Set(['data', 'listen', 'attach', 'bridges', 'directories', 'dns']);
+  return { keys, restart: keys.filter(key => needing.has(key)) };
+}
+
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_key, inner) => {
+    if (inner instanceof Map) return [...inner];
+    if (inner instanceof Section) return inner.plain;
+    return inner;
+  });
 }

@@ -86,13 +86,20 @@ export function el(
   attrs: Record<string, string | undefined> = {},
   ...children: (Node | null | undefined)[]
 ): Element {
-  return new Element(name, ns, definedOnly(attrs), children.filter(child => child !== null && child !== undefined && child !== ''));
+  return new Element(
+    name,
+    ns,
+    definedOnly(attrs),
+    children.filter(child => child !== null && child !== undefined && child !== ''),
+  );
 }
 
 function definedOnly(attrs: Record<string, string | undefined>): Attributes {
   for (const key in attrs) {
     if (attrs[key] === undefined) {
-      return Object.fromEntries(Object.entries(attrs).filter((entry): entry is [string, string] => entry[1] !== undefined));
+      return Object.fromEntries(
+        Object.entries(attrs).filter((entry): entry is [string, string] => entry[1] !== undefined),
+      );
     }
   }
   return attrs as Attributes;
