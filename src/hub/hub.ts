@@ -8,7 +8,17 @@ import type { Config } from './config.ts';
 import type { Directory } from './directory.ts';
 import type { Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
-import type { DiscoIdentity, Hub, IqHandler, IqScope, Module, Moments, Registrar, Session, Sessions } from './module.ts';
+import type {
+  DiscoIdentity,
+  Hub,
+  IqHandler,
+  IqScope,
+  Module,
+  Moments,
+  Registrar,
+  Session,
+  Sessions,
+} from './module.ts';
 import { type Filter, hubOrigin, type Origin, type Route, Router } from './router.ts';
 import type { Store } from './store.ts';
 

@@ -19,9 +19,19 @@ export function createLog(config: Config['log'], stream?: NodeJS.WritableStream)
     redact: { paths: [...secretKeys, ...secretKeys.map(key => `*.${key}`)], censor: '[secret]' },
   };
   if (asText) {
-    return pino(options, pretty({ colorize: !stream && process.stdout.isTTY, translateTime: 'SYS:HH:MM:ss.l', sync: true, destination: (stream as NodeJS.WritableStream) ?? 1 }));
+    return pino(
+      options,
+      pretty({
+        colorize: !stream && process.stdout.isTTY,
+        translateTime: 'SYS:HH:MM:ss.l',
+        sync: true,
+        destination: (stream as NodeJS.WritableStream) ?? 1,
+      }),
+    );
   }
-  return stream ? pino(options, stream as pino.DestinationStream) : pino(options, pino.destination({ dest: 1, sync: true }));
+  return stream
+    ? pino(options, stream as pino.DestinationStream)
+    : pino(options, pino.destination({ dest: 1, sync: true }));
 }
 
 /** A log that says nothing, for tests. */

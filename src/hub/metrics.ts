@@ -1,6 +1,6 @@
 // Metrics for Prometheus: counters that cost an addition on hot paths and are collected when somebody asks.
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 
 /** One labelled series of a counter. */
 export interface CounterHandle {
@@ -106,11 +106,16 @@ export function createMetrics(): Metrics {
       registry.clear();
     },
   };
-  metrics.gauge('isthmus_event_loop_delay_seconds', 'Delay of the event loop since the last scrape', ['quantile'], set => {
-    for (const quantile of [50, 99]) set(delay.percentile(quantile) / 1e9, String(quantile / 100));
-    set(delay.max / 1e9, '1');
-    delay.reset();
-  });
+  metrics.gauge(
+    'isthmus_event_loop_delay_seconds',
+    'Delay of the event loop since the last scrape',
+    ['quantile'],
+    set => {
+      for (const quantile of [50, 99]) set(delay.percentile(quantile) / 1e9, String(quantile / 100));
+      set(delay.max / 1e9, '1');
+      delay.reset();
+    },
+  );
   return metrics;
 }
 

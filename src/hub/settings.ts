@@ -273,7 +273,9 @@ export class Section {
     if (node === undefined || node === null) return undefined;
     if (isScalar(node)) return node.value === null ? undefined : [node.value];
     if (!isSeq(node)) this.fail(key, 'a list is expected');
-    return node.items.map(item => (isScalar(item) ? item.value : this.fail(key, 'a list of single values is expected')));
+    return node.items.map(item =>
+      isScalar(item) ? item.value : this.fail(key, 'a list of single values is expected'),
+    );
   }
 
   #orElse<T>(key: string, fallback: T | undefined, expected: string): T {

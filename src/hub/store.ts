@@ -1,5 +1,10 @@
 // The contract of the store: tables for the hub's modules and bridges, on one database, committed in groups.
 
+/** The store cannot be opened or written; the message says why and what to do. */
+export class StoreError extends Error {
+  override readonly name = 'StoreError';
+}
+
 /** A value that a column can hold. */
 export type SqlValue = string | number | bigint | null | Uint8Array;
 export type Row = Record<string, SqlValue>;
