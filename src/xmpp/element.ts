@@ -90,7 +90,7 @@ export function el(
     name,
     ns,
     definedOnly(attrs),
-    children.filter(child => child !== null && child !== undefined && child !== ''),
+    children.filter((child): child is Node => child !== null && child !== undefined && child !== ''),
   );
 }
 
