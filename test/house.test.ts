@@ -39,7 +39,8 @@ describe('the house', () => {
     const wrong: string[] = [];
     for (const file of sources()) {
       for (const target of importsOf(file)) {
-        if (!mayImport(room(file), room(target))) wrong.push(`${relative(root, file)} imports ${relative(root, target)}`);
+        if (!mayImport(room(file), room(target)))
+          wrong.push(`${relative(root, file)} imports ${relative(root, target)}`);
       }
     }
     assert.deepEqual(wrong, []);

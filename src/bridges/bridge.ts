@@ -1,10 +1,10 @@
 // The contract of a bridge: a small thing between the hub and another network.
 import type { Config } from '../hub/config.ts';
 import type { Directory } from '../hub/directory.ts';
+import type { Resolver } from '../hub/dns.ts';
 import type { Log } from '../hub/log.ts';
 import type { Metrics } from '../hub/metrics.ts';
 import type { Store } from '../hub/store.ts';
-import type { Resolver } from '../hub/dns.ts';
 import type { Jid } from '../xmpp/jid.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
 
@@ -79,4 +79,3 @@ export interface BridgeKind<C = unknown> {
   domains(config: C): readonly string[];
   create(config: C, port: BridgePort): Bridge;
 }
-

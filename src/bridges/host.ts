@@ -1,11 +1,12 @@
 // Runs the configured bridges inside the hub: a route for their domains, and the port that each is given.
-import { StanzaError } from '../xmpp/errors.ts';
-import type { Jid } from '../xmpp/jid.ts';
-import type { Stanza } from '../xmpp/stanza.ts';
+
 import type { Resolver } from '../hub/dns.ts';
 import type { Kernel } from '../hub/hub.ts';
 import type { Origin, Route } from '../hub/router.ts';
 import { ConfigError } from '../hub/settings.ts';
+import { StanzaError } from '../xmpp/errors.ts';
+import type { Jid } from '../xmpp/jid.ts';
+import type { Stanza } from '../xmpp/stanza.ts';
 import type { Bridge, BridgeKind, BridgePort, InsidePort } from './bridge.ts';
 
 /** What a bridge needs from its surroundings besides the kernel. */
@@ -32,7 +33,9 @@ export class BridgeHost implements Route {
   }
 
   describe(): string[] {
-    return this.#running.flatMap(({ name, kind, domains }) => domains.map(domain => `${domain} (${kind} bridge ${name})`));
+    return this.#running.flatMap(({ name, kind, domains }) =>
+      domains.map(domain => `${domain} (${kind} bridge ${name})`),
+    );
   }
 
   owns(to: Jid): boolean {
@@ -48,7 +51,10 @@ export class BridgeHost implements Route {
     for (const [name, { kind, section }] of hub.config.bridges) {
       const known = this.#kinds.find(one => one.kind === kind);
       if (!known) {
-        section.fail('kind', `there is no bridge of kind ${kind}; known are ${this.#kinds.map(k => k.kind).join(', ')}`);
+        throw section.fail(
+          'kind',
+          `there is no bridge of kind ${kind}; known are ${this.#kinds.map(k => k.kind).join(', ')}`,
+        );
       }
       const config = known.config(section);
       const domains = known.domains(config);
@@ -93,7 +99,10 @@ export class BridgeHost implements Route {
       domains,
       receive: stanza => {
         if (!stanza.from || !domains.includes(stanza.from.domain)) {
-          throw new StanzaError('not-allowed', `the bridge ${name} does not speak for ${stanza.from?.domain ?? 'nobody'}`);
+          throw new StanzaError(
+            'not-allowed',
+            `the bridge ${name} does not speak for ${stanza.from?.domain ?? 'nobody'}`,
+          );
         }
         return hub.router.route(stanza, origin);
       },
@@ -107,7 +116,11 @@ export class BridgeHost implements Route {
       inside: {
         online: user => hub.sessions.of(user).some(session => session.presence !== null && session.priority >= 0),
         hosts: domain => hub.hosts(domain),
-        onOffline: listener => hub.on('message-undelivered', async stanza => (await listener(stanza), false)),
+        onOffline: listener =>
+          hub.on('message-undelivered', async stanza => {
+            await listener(stanza);
+            return false;
+          }),
         setPresence: (user, source, presence) => void hub.emit('presence-source', user, source, presence),
         http: surroundings.http,
       },

@@ -5,9 +5,10 @@ import { type Element, el } from '../xmpp/element.ts';
 import { StanzaError, StreamError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { ns } from '../xmpp/namespaces.ts';
-import type { ChannelBindings } from '../xmpp/sasl/channel-binding.ts';
 import { channelBindings } from '../xmpp/sasl/channel-binding.ts';
-import { decodeBase64, type Offer, offer, SaslError, type ServerMechanism } from '../xmpp/sasl/mechanisms.ts';
+import { type Offer, offer } from '../xmpp/sasl/mechanisms.ts';
+import { decodeBase64, SaslError, type ServerMechanism } from '../xmpp/sasl/sasl.ts';
+import type { Bindings } from '../xmpp/sasl/scram.ts';
 import type { StreamHeader } from '../xmpp/scanner.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
 import { type Ending, Stream } from '../xmpp/stream.ts';
@@ -28,7 +29,7 @@ export class Negotiation {
   #domain = '';
   #lang = '';
   #secured = false;
-  #bindings: ChannelBindings | null = null;
+  #bindings: Bindings = new Map();
   #offer: Offer | null = null;
   #mechanism: ServerMechanism | null = null;
   #user: Jid | null = null;
@@ -65,7 +66,9 @@ export class Negotiation {
       return this.stream.close(new StreamError('invalid-namespace', `expected a stream of ${ns.client}`));
     }
     if (!config.domains.has(domain)) {
-      return this.stream.close(new StreamError('host-unknown', to ? `${to} is not served here` : 'no domain was named'));
+      return this.stream.close(
+        new StreamError('host-unknown', to ? `${to} is not served here` : 'no domain was named'),
+      );
     }
     if (this.#user !== null && domain !== this.#domain) {
       return this.stream.close(new StreamError('host-unknown', 'the domain changed within the stream'));
@@ -94,7 +97,9 @@ export class Negotiation {
     if (!config.clients.requireTls || this.#secured) {
       this.#offer = this.#mechanisms();
       if (this.#offer.names.length > 0) {
-        features.push(el('mechanisms', ns.sasl, {}, ...this.#offer.names.map(name => el('mechanism', ns.sasl, {}, name))));
+        features.push(
+          el('mechanisms', ns.sasl, {}, ...this.#offer.names.map(name => el('mechanism', ns.sasl, {}, name))),
+        );
         if (this.#offer.bindingTypes.length > 0) {
           const types = this.#offer.bindingTypes.map(type => el('channel-binding', ns.channelBinding, { type }));
           features.push(el('sasl-channel-binding', ns.channelBinding, {}, ...types));
@@ -110,11 +115,12 @@ export class Negotiation {
     const { config, hub, edge } = this.#server;
     return offer({
       configured: config.clients.mechanisms,
-      directory: hub.directory(this.#domain)!,
+      verifier: hub.directory(this.#domain)!,
       secure: this.#secured,
       requireTls: config.clients.requireTls,
       bindings: this.#bindings,
       secret: edge.scramSecret,
+      prepare: user => Jid.tryParse(`${user}@${this.#domain}`)?.local || null,
     });
   }
 
@@ -152,7 +158,7 @@ export class Negotiation {
         },
       });
       this.#secured = true;
-      this.#bindings = channelBindings(socket, 'server');
+      this.#bindings = channelBindings(socket, edge.certificateOf(socket.servername || fallback) ?? undefined);
     } catch (error) {
       this.#server.log.info({ remote: this.#remote, reason: (error as Error).message }, 'client TLS failed');
     }
@@ -164,7 +170,8 @@ export class Negotiation {
     if (stanza.name === 'abort') return this.#failed(new SaslError('aborted'));
     if (stanza.name === 'auth') {
       if (this.#mechanism) return this.#failed(new SaslError('malformed-request'));
-      const wanted = /\smechanism='([^']*)'/.exec(stanza.extra)?.[1] ?? /\smechanism="([^"]*)"/.exec(stanza.extra)?.[1] ?? '';
+      const wanted =
+        /\smechanism='([^']*)'/.exec(stanza.extra)?.[1] ?? /\smechanism="([^"]*)"/.exec(stanza.extra)?.[1] ?? '';
       if (config.clients.requireTls && !this.#secured) return this.#failed(new SaslError('encryption-required'));
       this.#mechanism = this.#offer.start(wanted);
       if (!this.#mechanism) return this.#failed(new SaslError('invalid-mechanism'));

@@ -2,16 +2,16 @@
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { SecureContext } from 'node:tls';
-import { Acknowledgements } from '../xmpp/acknowledgements.ts';
-import { StanzaError, StreamError } from '../xmpp/errors.ts';
-import { Jid } from '../xmpp/jid.ts';
-import { ns } from '../xmpp/namespaces.ts';
-import type { Stanza } from '../xmpp/stanza.ts';
-import type { Stream } from '../xmpp/stream.ts';
 import type { Config } from '../hub/config.ts';
 import type { Kernel } from '../hub/hub.ts';
 import type { Log } from '../hub/log.ts';
 import { hubOrigin } from '../hub/router.ts';
+import { Acknowledgements } from '../xmpp/acknowledgements.ts';
+import { StanzaError, StreamError } from '../xmpp/errors.ts';
+import type { Jid } from '../xmpp/jid.ts';
+import { ns } from '../xmpp/namespaces.ts';
+import type { Stanza } from '../xmpp/stanza.ts';
+import type { Stream } from '../xmpp/stream.ts';
 import { Negotiation } from './negotiation.ts';
 import { ClientSession } from './session.ts';
 import type { SessionTable } from './sessions.ts';
@@ -20,6 +20,8 @@ import type { SessionTable } from './sessions.ts';
 export interface ClientEdge {
   /** The TLS context of a hosted domain. */
   contextFor(domain: string): SecureContext | null;
+  /** The certificate (DER) that a client sees who asked for this name. */
+  certificateOf(name: string): Uint8Array | null;
   /** Keeps made-up SCRAM salts of unknown users stable. */
   readonly scramSecret: Uint8Array;
 }

@@ -1,11 +1,12 @@
 // A client's bound session: its stream (if one is attached), its presence, and what it has not acknowledged (XEP-0198).
-import type { Element } from '../xmpp/element.ts';
-import type { Jid } from '../xmpp/jid.ts';
+
 import type { Session } from '../hub/module.ts';
 import type { Origin } from '../hub/router.ts';
+import type { Acknowledgements } from '../xmpp/acknowledgements.ts';
+import type { Element } from '../xmpp/element.ts';
+import type { Jid } from '../xmpp/jid.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
 import type { Stream } from '../xmpp/stream.ts';
-import { Acknowledgements } from '../xmpp/acknowledgements.ts';
 
 export class ClientSession implements Session {
   readonly jid: Jid;

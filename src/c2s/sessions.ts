@@ -1,10 +1,11 @@
 // The table of client sessions, and the route for the domains hosted here (RFC 6121 §8).
+
+import type { Kernel } from '../hub/hub.ts';
+import type { Session, Sessions } from '../hub/module.ts';
+import type { Origin, Route } from '../hub/router.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
-import type { Kernel } from '../hub/hub.ts';
-import type { Session, Sessions } from '../hub/module.ts';
-import { type Origin, type Route } from '../hub/router.ts';
 import type { ClientSession } from './session.ts';
 
 const none: readonly ClientSession[] = [];
@@ -45,7 +46,11 @@ export class SessionTable implements Sessions {
     const sessions = this.#accounts.get(bare);
     if (!sessions?.includes(session)) return false;
     if (sessions.length === 1) this.#accounts.delete(bare);
-    else this.#accounts.set(bare, sessions.filter(other => other !== session));
+    else
+      this.#accounts.set(
+        bare,
+        sessions.filter(other => other !== session),
+      );
     this.#count--;
     return true;
   }
@@ -77,7 +82,8 @@ export class LocalRoute implements Route {
 
   deliver(stanza: Stanza, origin: Origin): void | Promise<void> {
     const domain = this.#hub.config.aliases.get(stanza.to!.domain);
-    const addressed = domain === undefined ? stanza : stanza.withTo(Jid.of(stanza.to!.local, domain, stanza.to!.resource));
+    const addressed =
+      domain === undefined ? stanza : stanza.withTo(Jid.of(stanza.to!.local, domain, stanza.to!.resource));
     if (origin.kind === 'session') this.#checkCrossing(addressed);
     switch (addressed.name) {
       case 'message':

@@ -1,10 +1,11 @@
 // Makes an outgoing server stream: finds the peer, connects, and goes through the steps.
-import { StanzaError } from '../xmpp/errors.ts';
-import { ns } from '../xmpp/namespaces.ts';
-import { Stream } from '../xmpp/stream.ts';
+
 import type { Config } from '../hub/config.ts';
 import { connectRaced } from '../hub/connect.ts';
 import { formatEndpoint } from '../hub/listener.ts';
+import { StanzaError } from '../xmpp/errors.ts';
+import { ns } from '../xmpp/namespaces.ts';
+import { Stream } from '../xmpp/stream.ts';
 import { Conversation } from './conversation.ts';
 import type { FederationEdge } from './edge.ts';
 import type { Policy } from './policy.ts';
@@ -74,7 +75,9 @@ export class Dialer {
     const { federation, limits } = this.#config();
     const deadline = Date.now() + federation.connectTimeout;
     const addresses = await target.addresses();
-    story.add(`connecting to ${formatEndpoint(target)} (${target.tls}): ${addresses.map(a => a.address).join(', ') || 'no address'}`);
+    story.add(
+      `connecting to ${formatEndpoint(target)} (${target.tls}): ${addresses.map(a => a.address).join(', ') || 'no address'}`,
+    );
     if (addresses.length === 0) throw new LinkError('remote-server-not-found', `${target.host} has no address`);
     const socket = await connectRaced(addresses, target.port, { timeout: federation.connectTimeout });
     story.add(`connected to ${socket.remoteAddress}`);

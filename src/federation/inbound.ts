@@ -1,6 +1,7 @@
 // One incoming server stream: TLS, EXTERNAL and dialback from the receiving side, and the stanzas of the domains it has proved.
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
+import type { Origin } from '../hub/router.ts';
 import { type Element, el } from '../xmpp/element.ts';
 import { StanzaError, StreamError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
@@ -8,7 +9,6 @@ import { ns } from '../xmpp/namespaces.ts';
 import type { StreamHeader } from '../xmpp/scanner.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
 import { type Ending, Stream } from '../xmpp/stream.ts';
-import type { Origin } from '../hub/router.ts';
 import { dialbackElement, dialbackKey, sameKey } from './dialback.ts';
 import type { Verdict } from './edge.ts';
 import type { Links } from './links.ts';
@@ -74,7 +74,8 @@ export class InboundLink {
 
   /** Takes back what a domain has proved, as when it is denied. */
   deny(domain: string, error: StreamError): void {
-    if (this.remote === domain || [...this.proved.values()].some(origin => origin.name === domain)) this.stream.close(error);
+    if (this.remote === domain || [...this.proved.values()].some(origin => origin.name === domain))
+      this.stream.close(error);
   }
 
   #opened(header: StreamHeader): void {
@@ -128,7 +129,8 @@ export class InboundLink {
   #received(stanza: Stanza): void {
     switch (stanza.ns) {
       case ns.client:
-        if (stanza.name === 'message' || stanza.name === 'presence' || stanza.name === 'iq') return this.#stanza(stanza);
+        if (stanza.name === 'message' || stanza.name === 'presence' || stanza.name === 'iq')
+          return this.#stanza(stanza);
         break;
       case ns.dialback:
         if (stanza.name === 'result' && stanza.type === '') return this.#result(stanza);
@@ -170,7 +172,10 @@ export class InboundLink {
       this.proved.clear();
       this.story.add(`TLS: ${socket.getProtocol()} ${socket.getCipher().name}`);
     } catch (error) {
-      this.#links.log.info({ remote: this.remote, address: this.#address, reason: (error as Error).message }, 'TLS failed');
+      this.#links.log.info(
+        { remote: this.remote, address: this.#address, reason: (error as Error).message },
+        'TLS failed',
+      );
     }
   }
 
@@ -190,7 +195,9 @@ export class InboundLink {
   #auth(stanza: Stanza): void {
     const { attrs, text } = stanza.element;
     if (!this.stream.isSecure || this.#external || attrs.mechanism !== 'EXTERNAL') {
-      return this.stream.sendText(failureText(attrs.mechanism === 'EXTERNAL' ? 'encryption-required' : 'invalid-mechanism', ''));
+      return this.stream.sendText(
+        failureText(attrs.mechanism === 'EXTERNAL' ? 'encryption-required' : 'invalid-mechanism', ''),
+      );
     }
     const claimed = text === '' || text === '=' ? this.#remote : Buffer.from(text, 'base64').toString();
     const domain = Jid.tryParse(claimed)?.domain ?? '';
@@ -269,7 +276,10 @@ export class InboundLink {
     } catch (error) {
       const condition = error instanceof LinkError ? error.condition : 'remote-server-timeout';
       this.story.add(`dialback of ${from}: ${(error as Error).message}`);
-      this.#links.log.info({ remote: from, address: this.#address, reason: (error as Error).message }, 'dialback failed');
+      this.#links.log.info(
+        { remote: from, address: this.#address, reason: (error as Error).message },
+        'dialback failed',
+      );
       answer({
         error: condition === 'remote-server-not-found' ? condition : 'remote-server-timeout',
         text: (error as Error).message,
@@ -322,7 +332,10 @@ export class InboundLink {
     if (!origin) {
       const proved = this.proved.size > 0;
       return this.#refuse(
-        new StreamError(proved ? 'invalid-from' : 'not-authorized', `${from.domain} has not proved itself on this stream`),
+        new StreamError(
+          proved ? 'invalid-from' : 'not-authorized',
+          `${from.domain} has not proved itself on this stream`,
+        ),
       );
     }
     this.stanzasIn++;
@@ -333,7 +346,10 @@ export class InboundLink {
 
   #refuse(error: StreamError): void {
     this.story.add(`refused: ${error.message}`);
-    this.#links.log.warn({ remote: this.remote, address: this.#address, reason: error.message }, 'server stream refused');
+    this.#links.log.warn(
+      { remote: this.remote, address: this.#address, reason: error.message },
+      'server stream refused',
+    );
     this.stream.close(error);
   }
 

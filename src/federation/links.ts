@@ -1,14 +1,14 @@
 // All server links: the last route, the accepting side, and what an operator sees and does with them.
 import type { Socket } from 'node:net';
+import type { Config } from '../hub/config.ts';
+import type { Kernel } from '../hub/hub.ts';
+import type { Log } from '../hub/log.ts';
+import { hubOrigin, type Origin, type Route, type Router } from '../hub/router.ts';
 import { StanzaError, StreamError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
 import type { Ending } from '../xmpp/stream.ts';
-import type { Config } from '../hub/config.ts';
-import type { Kernel } from '../hub/hub.ts';
-import type { Log } from '../hub/log.ts';
-import { hubOrigin, type Origin, type Route, type Router } from '../hub/router.ts';
 import { dialbackElement } from './dialback.ts';
 import { Dialer } from './dialer.ts';
 import type { FederationEdge } from './edge.ts';
@@ -74,7 +74,9 @@ export class Links implements Route {
 
   describe(): string[] {
     const { policy, exceptions } = this.config.federation;
-    return [`every other domain (federation.policy ${policy}${exceptions.length ? `, but ${exceptions.join(' ')}` : ''})`];
+    return [
+      `every other domain (federation.policy ${policy}${exceptions.length ? `, but ${exceptions.join(' ')}` : ''})`,
+    ];
   }
 
   /** The last route: whatever nobody else owns is somebody else's. */
@@ -219,7 +221,8 @@ export class Links implements Route {
     const stories: Record<string, string[]> = {};
     for (const link of this.outbound) if (link.remote === domain) stories[`out from ${link.local}`] = link.story.lines;
     let incoming = 0;
-    for (const link of this.inbound) if (link.remote === domain) stories[`in ${++incoming} to ${link.local}`] = link.story.lines;
+    for (const link of this.inbound)
+      if (link.remote === domain) stories[`in ${++incoming} to ${link.local}`] = link.story.lines;
     for (const past of this.#past.values()) {
       if (past.remote === domain) stories[`${past.direction} (closed) ${past.local}`] ??= past.lines;
     }
@@ -227,7 +230,9 @@ export class Links implements Route {
     return {
       domain,
       policy: this.policy.refusal(domain) ?? 'allowed',
-      changed: override ? `${override.allowed ? 'allowed' : 'denied'} at run time ${new Date(override.since).toISOString()}` : '',
+      changed: override
+        ? `${override.allowed ? 'allowed' : 'denied'} at run time ${new Date(override.since).toISOString()}`
+        : '',
       security: this.policy.security(domain),
       address: this.policy.address(domain),
       links: this.list().filter(link => link.domain === domain),
@@ -269,10 +274,14 @@ export class Links implements Route {
       this.log.info({ ...about, security: link.security, proof: link.proof, ms: link.timeToConnect }, 'link out open');
       this.#metrics.connected(link.remote, link.timeToConnect);
     } else if (link.state === 'waiting' && link.lastError) {
-      this.log.warn({ ...about, queued: link.queued, reason: link.lastError, story: link.story.lines }, 'link out failed');
+      this.log.warn(
+        { ...about, queued: link.queued, reason: link.lastError, story: link.story.lines },
+        'link out failed',
+      );
     } else if (link.state === 'closed') {
       this.log.info({ ...about, reason: link.story.last }, 'link out closed');
-      if (this.#outbound.get(`${link.local} ${link.remote}`) === link) this.#outbound.delete(`${link.local} ${link.remote}`);
+      if (this.#outbound.get(`${link.local} ${link.remote}`) === link)
+        this.#outbound.delete(`${link.local} ${link.remote}`);
       this.#remember({ direction: 'out', ...about, lines: link.story.lines });
     }
   }

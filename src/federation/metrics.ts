@@ -18,26 +18,37 @@ export class FederationMetrics {
   constructor(metrics: Metrics, links: () => { outbound: OutboundLink[]; inbound: InboundLink[] }) {
     this.#metrics = metrics;
     this.#domain = metrics.capped(mostDomains);
-    metrics.gauge('isthmus_links', 'Server links by direction, state and security', ['direction', 'state', 'security'], set => {
-      const counts = new Map<string, number>();
-      const { outbound, inbound } = links();
-      for (const link of outbound) count(counts, `out ${link.state} ${link.security}`);
-      for (const link of inbound) count(counts, `in ${link.proved.size > 0 ? 'open' : 'connecting'} ${link.security}`);
-      for (const [key, value] of counts) {
-        const [direction, state, ...security] = key.split(' ');
-        set(value, direction, state, security.join(' ') || 'none');
-      }
-    });
+    metrics.gauge(
+      'isthmus_links',
+      'Server links by direction, state and security',
+      ['direction', 'state', 'security'],
+      set => {
+        const counts = new Map<string, number>();
+        const { outbound, inbound } = links();
+        for (const link of outbound) count(counts, `out ${link.state} ${link.security}`);
+        for (const link of inbound)
+          count(counts, `in ${link.proved.size > 0 ? 'open' : 'connecting'} ${link.security}`);
+        for (const [key, value] of counts) {
+          const [direction, state, ...security] = key.split(' ');
+          set(value, direction, state, security.join(' ') || 'none');
+        }
+      },
+    );
     metrics.gauge('isthmus_link_queue', 'Stanzas that wait for a link to a remote domain', ['domain'], set => {
       const counts = new Map<string, number>();
       for (const link of links().outbound) count(counts, this.#domain(link.remote), link.queued);
       for (const [domain, value] of counts) set(value, domain);
     });
-    metrics.gauge('isthmus_link_certificate_expiry_seconds', 'Unix time at which a partner’s certificate expires', ['domain'], set => {
-      for (const { remote, certificateExpires } of links().outbound) {
-        if (certificateExpires) set(certificateExpires.getTime() / 1000, this.#domain(remote));
-      }
-    });
+    metrics.gauge(
+      'isthmus_link_certificate_expiry_seconds',
+      'Unix time at which a partner’s certificate expires',
+      ['domain'],
+      set => {
+        for (const { remote, certificateExpires } of links().outbound) {
+          if (certificateExpires) set(certificateExpires.getTime() / 1000, this.#domain(remote));
+        }
+      },
+    );
   }
 
   in(domain: string, stanza: Stanza): void {
@@ -77,16 +88,26 @@ export class FederationMetrics {
       case 'in':
       case 'out':
         return metrics
-          .counter('isthmus_link_stanzas_total', 'Stanzas exchanged with a remote domain', ['domain', 'direction', 'kind'])
+          .counter('isthmus_link_stanzas_total', 'Stanzas exchanged with a remote domain', [
+            'domain',
+            'direction',
+            'kind',
+          ])
           .bind(domain, what, label);
       case 'bytes in':
       case 'bytes out':
         return metrics
-          .counter('isthmus_link_payload_bytes_total', 'Payload bytes exchanged with a remote domain', ['domain', 'direction'])
+          .counter('isthmus_link_payload_bytes_total', 'Payload bytes exchanged with a remote domain', [
+            'domain',
+            'direction',
+          ])
           .bind(domain, what.slice(6));
       case 'bounce':
         return metrics
-          .counter('isthmus_link_bounces_total', 'Stanzas returned because a remote domain did not take them', ['domain', 'reason'])
+          .counter('isthmus_link_bounces_total', 'Stanzas returned because a remote domain did not take them', [
+            'domain',
+            'reason',
+          ])
           .bind(domain, label);
       case 'connects':
         return metrics.counter('isthmus_link_connects_total', 'Links out that were made', ['domain']).bind(domain);

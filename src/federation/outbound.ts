@@ -1,10 +1,11 @@
 // One outgoing link: from a domain of ours to a remote one, with the queue that waits while it is being made.
+
+import type { Config } from '../hub/config.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
 import type { Ending, Stream, StreamHandler } from '../xmpp/stream.ts';
-import type { Config } from '../hub/config.ts';
 import type { Dialer } from './dialer.ts';
-import { LinkError, type Making, steps } from './steps.ts';
+import { type LinkError, type Making, steps } from './steps.ts';
 import { Story } from './story.ts';
 
 export type LinkState = 'waiting' | 'connecting' | 'open' | 'closed';
@@ -55,7 +56,13 @@ export class OutboundLink {
   #expiry: NodeJS.Timeout | null = null;
   #closing = false;
 
-  constructor(local: string, remote: string, config: () => Config['federation'], dialer: Dialer, events: OutboundEvents) {
+  constructor(
+    local: string,
+    remote: string,
+    config: () => Config['federation'],
+    dialer: Dialer,
+    events: OutboundEvents,
+  ) {
     this.local = local;
     this.remote = remote;
     this.#config = config;

@@ -1,12 +1,12 @@
 // The steps of an outgoing link, each a way to make the stream more secure or better known (RFC 6120 §4.3).
 import type { SecureContext } from 'node:tls';
 import { domainToASCII } from 'node:url';
+import type { Security } from '../hub/config.ts';
 import { el } from '../xmpp/element.ts';
 import type { StanzaCondition } from '../xmpp/errors.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import { Stanza } from '../xmpp/stanza.ts';
 import type { Stream } from '../xmpp/stream.ts';
-import type { Security } from '../hub/config.ts';
 import type { Conversation } from './conversation.ts';
 import { dialbackElement, dialbackKey } from './dialback.ts';
 import type { Judge, Verdict } from './edge.ts';
@@ -97,7 +97,10 @@ export async function secureAsClient(making: Making, alpn?: string): Promise<voi
   making.verdict = verdict;
   story.add(`certificate of ${making.remote}: ${verdict.valid ? 'valid' : verdict.reason}`);
   if (making.security === 'trusted' && !verdict.valid) {
-    throw new LinkError('policy-violation', `the certificate of ${making.remote} is not valid for it: ${verdict.reason}`);
+    throw new LinkError(
+      'policy-violation',
+      `the certificate of ${making.remote} is not valid for it: ${verdict.reason}`,
+    );
   }
 }
 

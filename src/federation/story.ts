@@ -10,7 +10,6 @@ export class Story {
 
   /** Adds a line. What comes from a peer is cut and made printable. */
   add(text: string): void {
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what must not reach a terminal
     const line = text.slice(0, 500).replace(/[\0-\x1f\x7f-\x9f]/g, ' ');
     this.#lines.push({ at: Date.now() - this.#began, text: line });
     if (this.#lines.length > most) {

@@ -141,7 +141,7 @@ function readDomains(top: Section, attached: boolean): Map<string, DomainConfig>
     top.fail('domains', 'is missing; the domains served here are expected, or `attach`');
   }
   if (attached) top.fail('attach', 'cannot stand beside `domains`: either users live here or on the other server');
-  const section = top.section('domains');
+  const section: Section = top.section('domains');
   for (const [key, entry] of top.entries('domains')) {
     const jid = Jid.tryParse(key);
     if (!jid?.isDomain) section.fail(key, 'is not a domain');
@@ -238,7 +238,7 @@ function readFederation(section: Section): Config['federation'] {
   const partners = new Map<string, PartnerConfig>();
   for (const [key, entry] of section.entries('partners')) {
     const jid = Jid.tryParse(key);
-    if (!jid?.isDomain) section.section('partners').fail(key, 'is not a domain');
+    if (!jid?.isDomain) throw section.section('partners').fail(key, 'is not a domain');
     const partner: PartnerConfig = {};
     if (entry.has('security')) partner.security = entry.oneOf('security', securities);
     if (entry.has('address')) partner.address = entry.endpoint('address');
@@ -296,7 +296,7 @@ function readComponents(top: Section): Config['components'] {
   const components: Config['components'] = new Map();
   for (const [key, entry] of top.entries('components')) {
     const jid = Jid.tryParse(key);
-    if (!jid?.isDomain) top.section('components').fail(key, 'is not a domain');
+    if (!jid?.isDomain) throw top.section('components').fail(key, 'is not a domain');
     components.set(jid.domain, { secret: entry.secret('secret'), presence: entry.boolean('presence', false) });
     entry.done();
   }

@@ -1,17 +1,5 @@
 // The contract of a directory: who the users of a hosted domain are.
-import type { StanzaError } from '../xmpp/errors.ts';
-
-/** The two hash functions SCRAM is offered with (RFC 5802, RFC 7677). */
-export type ScramHash = 'SHA-1' | 'SHA-256';
-
-/** What a server keeps instead of a password (RFC 5802 §3). Binary values. */
-export interface ScramKeys {
-  readonly hash: ScramHash;
-  readonly iterations: number;
-  readonly salt: Uint8Array;
-  readonly storedKey: Uint8Array;
-  readonly serverKey: Uint8Array;
-}
+import type { ScramHash, ScramKeys } from '../xmpp/sasl/scram.ts';
 
 /** A user. `user` is the localpart of the address; the rest is whatever the directory knows. */
 export interface Person {
@@ -25,7 +13,7 @@ export interface Directory {
   readonly name: string;
   /** Null: there is no such user. Answers from a cache wherever it can: routing asks this. */
   find(user: string): Person | null | Promise<Person | null>;
-  /** Whether that is the user's password. Rejects with a {@link StanzaError} of `remote-server-timeout` when it cannot be known now. */
+  /** Whether that is the user's password. Rejects when it cannot be known now. */
   verify(user: string, password: string): Promise<boolean>;
   /** The user's SCRAM keys, or null where the directory holds none (then only PLAIN works). */
   scram(user: string, hash: ScramHash): Promise<ScramKeys | null>;
@@ -41,7 +29,7 @@ export interface Directory {
 }
 
 export interface WritableDirectory {
-  /** Rejects with {@link StanzaError} `conflict` when the user exists. The password is prepared by SASLprep and never kept. */
+  /** Rejects with a StanzaError `conflict` when the user exists. The password is prepared by SASLprep and never kept. */
   add(user: string, password: string): Promise<void>;
   /** Resolves to false when there is no such user. */
   setPassword(user: string, password: string): Promise<boolean>;

@@ -51,7 +51,7 @@ export class Section {
   }
 
   /** The dotted path of this section, '' for the top. */
-  get path(): string {
+  get name(): string {
     return this.#path;
   }
 

@@ -56,7 +56,10 @@ export function storeContract(name: string, open: () => Store): void {
 
     it('resolves many waiters of one turn together', async () => {
       const insert = store.prepare('INSERT INTO things (text) VALUES (?)');
-      const waits = Array.from({ length: 200 }, (_, i) => (insert.run(`n${i}`), store.durable()));
+      const waits = Array.from({ length: 200 }, (_, i) => {
+        insert.run(`n${i}`);
+        return store.durable();
+      });
       await Promise.all(waits);
       assert.equal(store.prepare('SELECT count(*) AS n FROM things').get()?.n, 200);
     });
