@@ -113,7 +113,7 @@ class TreeBuilder {
   constructor(text: string, contextNs: string, prefixes: ReadonlyMap<string, string> | null, normalise: boolean) {
     this.#text = text;
     this.#normalise = normalise;
-    this.#ns = contextNs;
+    this.#ns = this.#uri(contextNs);
     this.#position = text.indexOf('<');
     if (prefixes) for (const [prefix, uri] of prefixes) this.#bind(prefix, uri);
   }
@@ -179,7 +179,9 @@ class TreeBuilder {
       while (code <= 0x20) code = text.charCodeAt(++at);
       if (code === 0x3e || code === 0x2f) break;
       const equals = text.indexOf('=', at);
-      const key = text.slice(at, equals).trimEnd();
+      let keyEnd = equals;
+      while (text.charCodeAt(keyEnd - 1) <= 0x20) keyEnd--;
+      const key = text.slice(at, keyEnd);
       at = equals + 1;
       code = text.charCodeAt(at);
       while (code <= 0x20) code = text.charCodeAt(++at);

@@ -20,7 +20,7 @@ import {
   notPlain,
   notWellFormed,
   question,
-  refuseMarkup,
+  refuseInstruction,
   scanDeclaration,
   scanEndTag,
   scanProlog,
@@ -236,8 +236,9 @@ export class Scanner {
     if (buf[this.#pos] !== lessThan) notWellFormed('text before the stream header');
     if (this.#pos + 1 === this.#end) return false;
     const byte = buf[this.#pos + 1];
-    if (byte === bang || byte === question) {
-      refuseMarkup(buf, this.#pos, this.#end);
+    if (byte === question) refuseInstruction();
+    if (byte === bang) {
+      if (skipCdataStart(buf, this.#pos, this.#end) >= 0) notWellFormed('text before the stream header');
       return false;
     }
     const next = this.#scanTag(this.#limits.tag);
@@ -290,12 +291,13 @@ export class Scanner {
     if (!this.#skipSpace()) return false;
     const buf = this.#buf;
     const pos = this.#pos;
-    if (buf[pos] !== lessThan) throw new StreamError('invalid-xml', 'text between stanzas');
+    if (buf[pos] !== lessThan) textBetween();
     if (pos + 1 === this.#end) return false;
     const byte = buf[pos + 1];
     if (byte === slash) return this.#endOfStream();
-    if (byte === bang || byte === question) {
-      refuseMarkup(buf, pos, this.#end);
+    if (byte === question) refuseInstruction();
+    if (byte === bang) {
+      if (skipCdataStart(buf, pos, this.#end) >= 0) textBetween();
       return false;
     }
     const next = this.#scanTag(Math.min(this.#limits.tag, this.#limits.stanzaSize));
@@ -410,7 +412,7 @@ export class Scanner {
         this.#inCdata = true;
         pos = next;
       } else if (byte === question) {
-        refuseMarkup(buf, pos, end);
+        refuseInstruction();
       } else {
         const next = scanTag(buf, pos, Math.min(end, pos + maxTag), this.#limits.attributes, this.#limits.name);
         if (next < 0) {
@@ -742,6 +744,11 @@ function declared(prefix: string, uri: string): string {
   if ((prefix === 'xml') !== (uri === xmlNamespace)) notWellFormed('the prefix xml and its namespace belong together');
   if (uri === xmlnsNamespace) notWellFormed('a reserved namespace is declared');
   return uri;
+}
+
+/** Only white space may stand between stanzas (RFC 6120 §11.7); other text no schema of a stream allows. */
+function textBetween(): never {
+  throw new StreamError('invalid-xml', 'text between stanzas');
 }
 
 function undeclared(prefix: string): never {

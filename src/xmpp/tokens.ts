@@ -217,7 +217,7 @@ function scanAnyName(buf: Uint8Array, at: number, end: number): number {
     starts = false;
   }
   if (p === end) return -1;
-  if (starts) notWellFormed('a name was expected');
+  if (starts) notWellFormed(colonAt < 0 ? 'a name was expected' : 'a local name does not start as names do');
   return p;
 }
 
@@ -336,18 +336,17 @@ const cdataStart = [0x3c, 0x21, 0x5b, 0x43, 0x44, 0x41, 0x54, 0x41, 0x5b];
 export function skipCdataStart(buf: Uint8Array, at: number, end: number): number {
   for (let i = 2; i < cdataStart.length; i++) {
     if (at + i === end) return -1;
-    if (buf[at + i] !== cdataStart[i]) refuseMarkup(buf, at, end);
+    if (buf[at + i] === cdataStart[i]) continue;
+    if (i === 2 && buf[at + 2] === 0x2d) throw new StreamError('restricted-xml', 'a comment');
+    if (i === 2 && buf[at + 2] === 0x44) throw new StreamError('restricted-xml', 'a document type declaration');
+    notWellFormed('unknown markup');
   }
   return at + cdataStart.length;
 }
 
-/** Throws the error for markup that starts with `<!` or `<?` where it has no place; returns where more must be known. */
-export function refuseMarkup(buf: Uint8Array, at: number, end: number): void {
-  if (buf[at + 1] === question) throw new StreamError('restricted-xml', 'a processing instruction');
-  if (at + 2 >= end) return;
-  if (buf[at + 2] === 0x2d) throw new StreamError('restricted-xml', 'a comment');
-  if (buf[at + 2] === 0x44) throw new StreamError('restricted-xml', 'a document type declaration');
-  notWellFormed('unknown markup');
+/** Throws the error for `<?` where it has no place. */
+export function refuseInstruction(): never {
+  throw new StreamError('restricted-xml', 'a processing instruction');
 }
 
 /** References longer than this are refused, though zeros may legally lead a number. */
@@ -458,7 +457,7 @@ export function scanProlog(buf: Uint8Array, at: number, end: number): number {
     }
     if (p === end) return -1;
   }
-  if (buf[p] === 0xfe || buf[p] === 0xff || buf[p] === 0 || (end - p > 1 && buf[p + 1] === 0)) {
+  if (buf[p] === 0xfe || buf[p] === 0xff || buf[p] === 0 || (buf[p] === lessThan && end - p > 1 && buf[p + 1] === 0)) {
     throw new StreamError('unsupported-encoding', 'only UTF-8 is supported');
   }
   return scanDeclaration(buf, p, end);
