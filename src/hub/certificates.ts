@@ -1,0 +1,193 @@
+// The certificates we show: read from files and read again when these change, or made here; one TLS context a domain.
+import { constants, randomBytes, webcrypto, X509Certificate } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createSecureContext, type SecureContext } from 'node:tls';
+import { domainToASCII } from 'node:url';
+import * as x509 from '@peculiar/x509';
+import type { Config } from './config.ts';
+import type { Log } from './log.ts';
+
+x509.cryptoProvider.set(webcrypto as never);
+
+export interface Expiry {
+  domain: string;
+  notAfter: Date;
+  daysLeft: number;
+  /** Made by the hub, so no authority vouches for it. */
+  selfSigned: boolean;
+}
+
+interface Entry {
+  domain: string;
+  certificate: string;
+  key: string;
+  made: boolean;
+  context: SecureContext;
+  leaf: X509Certificate;
+  modified: number;
+}
+
+const watchInterval = 5_000;
+const day = 86_400_000;
+/** A certificate made here holds a year and is made anew in its last month. */
+const madeFor = 365 * day;
+
+export class Certificates {
+  readonly #log: Log;
+  readonly #entries = new Map<string, Entry>();
+  #config: Config;
+  #timer: NodeJS.Timeout | undefined;
+  #warned = new Map<string, number>();
+
+  private constructor(config: Config, log: Log) {
+    this.#config = config;
+    this.#log = log;
+  }
+
+  /**
+   * Reads or makes the certificates of all hosted domains and of `more` (those of bridges and components).
+   * Rejects with an Error that names the file and what is wrong with it.
+   */
+  static async open(config: Config, more: readonly string[], log: Log): Promise<Certificates> {
+    const certificates = new Certificates(config, log);
+    for (const domain of config.domains.keys()) await certificates.#load(domain);
+    for (const domain of more) if (!certificates.#covering(domain)) await certificates.#load(domain);
+    certificates.#timer = setInterval(() => certificates.refresh(), watchInterval);
+    certificates.#timer.unref();
+    certificates.#warn();
+    return certificates;
+  }
+
+  /** The context of a domain: its own, or one whose certificate has its name too. */
+  contextFor(domain: string): SecureContext | null {
+    return (this.#entries.get(domain) ?? this.#covering(domain))?.context ?? null;
+  }
+
+  /** The certificate of a domain (DER). */
+  certificateOf(domain: string): Uint8Array | null {
+    return (this.#entries.get(domain) ?? this.#covering(domain))?.leaf.raw ?? null;
+  }
+
+  get expiries(): Expiry[] {
+    return [...this.#entries.values()].map(({ domain, leaf, made }) => ({
+      domain,
+      notAfter: leaf.validToDate,
+      daysLeft: Math.floor((leaf.validToDate.getTime() - Date.now()) / day),
+      selfSigned: made,
+    }));
+  }
+
+  /** Takes over a new configuration and what changed in the files. A pair that cannot be used leaves the old one. */
+  async reload(config: Config): Promise<void> {
+    this.#config = config;
+    for (const domain of config.domains.keys()) {
+      if (!this.#entries.has(domain)) await this.#load(domain);
+    }
+    this.refresh();
+  }
+
+  /** Looks whether files have changed. */
+  refresh(): void {
+    for (const entry of this.#entries.values()) {
+      try {
+        const files = this.#files(entry.domain);
+        if (files.certificate === entry.certificate && modified(files) === entry.modified) continue;
+        this.#entries.set(entry.domain, read(entry.domain, files, this.#config.tls.minVersion));
+        this.#log.info(
+          { domain: entry.domain, notAfter: this.#entries.get(entry.domain)!.leaf.validTo },
+          'certificate read anew',
+        );
+      } catch (error) {
+        // A pair is often half written when it is looked at: it is tried again in a moment.
+        this.#log.warn({ domain: entry.domain, reason: (error as Error).message }, 'new certificate not usable yet');
+      }
+    }
+    this.#warn();
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+  }
+
+  async #load(domain: string): Promise<void> {
+    const files = this.#files(domain);
+    if (files.made && !usable(files)) await make(domain, files);
+    this.#entries.set(domain, read(domain, files, this.#config.tls.minVersion));
+  }
+
+  #files(domain: string): { certificate: string; key: string; made: boolean } {
+    const configured = this.#config.domains.get(domain)?.tls;
+    if (configured) return { ...configured, made: false };
+    const base = join(this.#config.data, 'keys', domain.replace(/[^a-z0-9.-]/gi, encodeURIComponent));
+    return { certificate: `${base}.crt`, key: `${base}.key`, made: true };
+  }
+
+  #covering(domain: string): Entry | undefined {
+    const name = domainToASCII(domain);
+    for (const entry of this.#entries.values()) if (name && entry.leaf.checkHost(name)) return entry;
+    return undefined;
+  }
+
+  /** Warns 21 and 7 days ahead, and daily in the last week. */
+  #warn(): void {
+    for (const { domain, daysLeft, selfSigned } of this.expiries) {
+      if (selfSigned || daysLeft > 21) continue;
+      const step = daysLeft > 7 ? 21 : daysLeft;
+      if (this.#warned.get(domain) === step) continue;
+      this.#warned.set(domain, step);
+      this.#log.warn({ domain, daysLeft }, daysLeft < 0 ? 'certificate has expired' : 'certificate expires soon');
+    }
+  }
+}
+
+type Files = { certificate: string; key: string; made: boolean };
+
+function modified(files: Files): number {
+  return Math.max(statSync(files.certificate).mtimeMs, statSync(files.key).mtimeMs);
+}
+
+/** Reads a pair; throws where the two do not belong together. */
+function read(domain: string, files: Files, minVersion: Config['tls']['minVersion']): Entry {
+  const at = modified(files);
+  const cert = readFileSync(files.certificate);
+  const key = readFileSync(files.key);
+  try {
+    const context = createSecureContext({ cert, key, minVersion, secureOptions: constants.SSL_OP_NO_TICKET });
+    return { domain, ...files, context, leaf: new X509Certificate(cert), modified: at };
+  } catch (error) {
+    throw new Error(`${files.certificate} and ${files.key} cannot be used: ${(error as Error).message}`);
+  }
+}
+
+function usable(files: Files): boolean {
+  if (!existsSync(files.certificate) || !existsSync(files.key)) return false;
+  const { validToDate } = new X509Certificate(readFileSync(files.certificate));
+  return validToDate.getTime() - Date.now() > 30 * day;
+}
+
+/** Makes a self-signed certificate for a domain. */
+async function make(domain: string, files: Files): Promise<void> {
+  const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
+  const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
+  const name = domainToASCII(domain) || domain;
+  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
+    serialNumber: randomBytes(16)
+      .toString('hex')
+      .replace(/^[89a-f]/, '7'),
+    name: `CN=${name.slice(0, 60)}`,
+    notBefore: new Date(Date.now() - day),
+    notAfter: new Date(Date.now() + madeFor),
+    signingAlgorithm: algorithm,
+    keys: keys as webcrypto.CryptoKeyPair,
+    extensions: [new x509.SubjectAlternativeNameExtension([{ type: 'dns', value: name }])],
+  });
+  const key = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey)).toString('base64');
+  mkdirSync(join(files.key, '..'), { recursive: true, mode: 0o700 });
+  writeFileSync(
+    files.key,
+    `-----BEGIN PRIVATE KEY-----\n${key.replace(/.{64}/g, '$&\n').trimEnd()}\n-----END PRIVATE KEY-----\n`,
+    { mode: 0o600 },
+  );
+  writeFileSync(files.certificate, `${certificate.toString('pem')}\n`);
+}
