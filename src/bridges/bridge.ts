@@ -2,8 +2,10 @@
 import type { Config } from '../hub/config.ts';
 import type { Directory } from '../hub/directory.ts';
 import type { Resolver } from '../hub/dns.ts';
+import type { HttpHandler } from '../hub/http.ts';
 import type { Log } from '../hub/log.ts';
 import type { Metrics } from '../hub/metrics.ts';
+import type { Section } from '../hub/settings.ts';
 import type { Store } from '../hub/store.ts';
 import type { Jid } from '../xmpp/jid.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
@@ -43,14 +45,6 @@ export interface InsidePort {
   http(method: string, path: string, handler: HttpHandler): void;
 }
 
-/** A request of the hub's HTTP listener: the body is whole and bounded. */
-export type HttpHandler = (request: {
-  method: string;
-  path: string;
-  headers: Readonly<Record<string, string | undefined>>;
-  body: Uint8Array;
-}) => Promise<{ status: number; type?: string; body?: string }>;
-
 export interface Bridge {
   /** Resolves when the bridge is ready to take stanzas; peers that are away do not keep it from starting. */
   start(): Promise<void>;
@@ -74,7 +68,7 @@ export interface BridgeCommand {
 export interface BridgeKind<C = unknown> {
   readonly kind: string;
   /** Reads and checks the bridge's section; throws ConfigError naming file, line and key. */
-  config(section: import('../hub/settings.ts').Section): C;
+  config(section: Section): C;
   /** The XMPP domains it speaks for. */
   domains(config: C): readonly string[];
   create(config: C, port: BridgePort): Bridge;
