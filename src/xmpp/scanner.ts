@@ -83,7 +83,9 @@ interface Binding {
 interface Work {
   /** Start and length of the names of the open elements. */
   stack: number[];
+  /** The index of the stanza, of which `size` numbers are in use. */
   index: number[];
+  size: number;
   bindings: Binding[];
 }
 
@@ -354,7 +356,7 @@ export class Scanner {
   /** Reads a stanza's start tag, which ends at `next`. */
   #enter(next: number): void {
     const buf = this.#buf;
-    const work = spare.pop() ?? { stack: [], index: [], bindings: [] };
+    const work = spare.pop() ?? { stack: [], index: [], size: 0, bindings: [] };
     this.#work = work;
     this.#leans = false;
     this.#growth = 0;
@@ -366,7 +368,8 @@ export class Scanner {
       this.#deliver(fields, next);
       return;
     }
-    work.stack.push(this.#start + 1 - next, tag.nameEnd - this.#start - 1);
+    work.stack[0] = this.#start + 1 - next;
+    work.stack[1] = tag.nameEnd - this.#start - 1;
     this.#fields = fields;
     this.#depth = 1;
     this.#mode = inside;
@@ -442,23 +445,24 @@ export class Scanner {
       if (work.bindings.length > 0) unbind(work.bindings, depth);
       return;
     }
-    work.stack.push(pos + 1 - this.#base, tag.nameEnd - pos - 1);
+    const top = depth * 2 - 2;
+    work.stack[top] = pos + 1 - this.#base;
+    work.stack[top + 1] = tag.nameEnd - pos - 1;
     this.#depth = depth;
   }
 
   #closeElement(next: number): void {
     const work = this.#work!;
     const depth = this.#depth--;
-    work.stack.length -= 2;
-    if (depth === 2) work.index[work.index.length - 1] = next - this.#base;
+    if (depth === 2) work.index[work.size - 1] = next - this.#base;
     if (work.bindings.length > 0) unbind(work.bindings, depth);
   }
 
   /** Notes a child of the stanza; `row` is the attribute that declares its namespace, or -1. */
   #note(pos: number, next: number, row: number): void {
-    const { index } = this.#work!;
+    const work = this.#work!;
     const base = this.#base;
-    if (index.length >= this.#limits.children * childStride) {
+    if (work.size >= this.#limits.children * childStride) {
       throw new StreamError('policy-violation', 'a stanza has too many children');
     }
     const name = tag.colon < 0 ? pos + 1 : tag.colon + 1;
@@ -470,7 +474,15 @@ export class Scanner {
       // A content namespace by name means that of this stream; on another it must be left out or changed.
       if ((to - from === 13 || to - from === 23) && isContentNamespace(value(this.#buf, row))) this.#leans = true;
     }
-    index.push(name - base, tag.nameEnd - base, from, to, pos - base, tag.isEmpty ? next - base : 0);
+    const { index } = work;
+    let at = work.size;
+    index[at++] = name - base;
+    index[at++] = tag.nameEnd - base;
+    index[at++] = from;
+    index[at++] = to;
+    index[at++] = pos - base;
+    index[at++] = tag.isEmpty ? next - base : 0;
+    work.size = at;
   }
 
   /** Hands on the stanza that ends before #pos and whose payload ends at `payloadEnd`. */
@@ -480,9 +492,9 @@ export class Scanner {
       const whole = this.#buf.subarray(this.#start, this.#pos);
       stanza = Stanza.from(parsePayload(whole, this.#contentNs, this.#prefixes));
     } else {
-      const { index } = this.#work!;
+      const { index, size } = this.#work!;
       if (payloadEnd > this.#base) fields.payload = this.#buf.subarray(this.#base, payloadEnd);
-      if (index.length > 0) fields.index = index.slice();
+      if (size > 0) fields.index = index.slice(0, size);
       stanza = new Stanza(fields);
     }
     if (this.#pos - this.#start > this.#limits.stanzaSize) {
@@ -501,10 +513,9 @@ export class Scanner {
     this.#inCdata = false;
     if (!work) return;
     this.#work = null;
-    work.stack.length = 0;
-    work.index.length = 0;
-    work.bindings.length = 0;
-    if (spare.length < 64) spare.push(work);
+    work.size = 0;
+    if (work.bindings.length > 0) work.bindings.length = 0;
+    if (spare.length < 64 && work.index.length < 1024) spare.push(work);
   }
 
   /**

@@ -97,12 +97,12 @@ export class Stanza {
 
   /** Reads what `toBytes` wrote. Throws a StreamError where the bytes are not one whole stanza. */
   static parse(bytes: Uint8Array): Stanza {
-    let found: Stanza | null = null;
+    const found: Stanza[] = [];
     const scanner = new Scanner(
       {
         streamOpened() {},
         stanza(stanza) {
-          found = stanza;
+          found.push(stanza);
         },
         streamClosed() {},
       },
@@ -110,8 +110,8 @@ export class Stanza {
     );
     scanner.push(storedHeader);
     scanner.push(bytes);
-    if (!found || scanner.buffered > 0) throw new StreamError('not-well-formed', 'not one whole stanza');
-    return found;
+    if (found.length !== 1 || scanner.buffered > 0) throw new StreamError('not-well-formed', 'not one whole stanza');
+    return found[0];
   }
 
   get isError(): boolean {
@@ -199,13 +199,24 @@ export class Stanza {
 
   /** The same stanza without the children for which `test` holds. */
   without(test: (name: string, childNs: string) => boolean): Stanza {
-    const kept = [];
-    let dropped = false;
+    const parts: Uint8Array[] = [];
+    const index: number[] = [];
+    let from = 0;
+    let gone = 0;
     for (let at = 0; at < this.index.length; at += childStride) {
-      if (test(this.#nameAt(at), this.#namespaceAt(at))) dropped = true;
-      else kept.push(this.#build(at));
+      const start = this.index[at + 4];
+      const end = this.index[at + 5];
+      if (test(this.#nameAt(at), this.#namespaceAt(at))) {
+        parts.push(this.payload.subarray(from, start));
+        from = end;
+        gone += end - start;
+      } else {
+        for (let i = 0; i < childStride; i++) index.push(this.index[at + i] < 0 ? -1 : this.index[at + i] - gone);
+      }
     }
-    return dropped ? new Stanza({ ...this.#fields(), ...serialise(kept, this.ns) }) : this;
+    if (gone === 0) return this;
+    parts.push(this.payload.subarray(from));
+    return new Stanza({ ...this.#fields(), payload: Buffer.concat(parts), index });
   }
 
   /** The result of an IQ, back to its sender (RFC 6120 §8.2.3). */
@@ -292,8 +303,7 @@ export class Stanza {
     for (let at = 0; at < index.length; at += childStride) {
       if (!isText(payload, index[at], index[at + 1], name)) continue;
       const start = index[at + 2];
-      if (start < 0 ? this.ns === wanted : isText(payload, start, index[at + 3], wanted)) return at;
-      if (start >= 0 && this.#namespaceAt(at) === wanted) return at;
+      if (start < 0 ? this.ns === wanted : isValue(payload, start, index[at + 3], wanted)) return at;
     }
     return -1;
   }
@@ -330,6 +340,15 @@ function isText(bytes: Uint8Array, start: number, end: number, text: string): bo
   return length === text.length;
 }
 
+/** Whether the bytes are that value of an attribute, which may have been written with references. */
+function isValue(bytes: Uint8Array, start: number, end: number, value: string): boolean {
+  if (isText(bytes, start, end, value) && !value.includes('&')) return true;
+  for (let i = start; i < end; i++) {
+    if (bytes[i] === 0x26 || bytes[i] < 0x20) return unescapeAttribute(decode(bytes, start, end)) === value;
+  }
+  return false;
+}
+
 /** Writes children that stand where `parentNs` is the default namespace, and their index. */
 function serialise(
   children: readonly (Node | null | undefined)[],
@@ -345,7 +364,7 @@ function serialise(
     parts.push(part);
     length += part.length;
   }
-  if (parts.length === 0) return {};
+  if (parts.length === 0) return { payload: empty, index: emptyIndex };
   return { payload: parts.length === 1 ? parts[0] : Buffer.concat(parts, length), index };
 }
 
