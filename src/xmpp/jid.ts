@@ -58,10 +58,14 @@ export class Jid {
     if (known !== undefined) return known;
     let jid = old.get(text);
     if (jid === undefined) {
-      jid = parse(text, Jid.of);
-      if (jid.#text === text) jid.#text = text;
+      const own = copied(text);
+      jid = parse(own, Jid.of);
+      // One string for both, instead of one that was put together.
+      if (jid.#text === own) jid.#text = own;
+      remember(own, jid);
+    } else {
+      remember(jid.#text === text ? jid.#text : copied(text), jid);
     }
-    remember(text, jid);
     return jid;
   }
 
@@ -120,6 +124,12 @@ export class Jid {
   equals(other: Jid | null): boolean {
     return this === other || (other !== null && this.#text === other.#text);
   }
+}
+
+/** The same text in memory of its own: a piece of a larger string would keep all of that alive in the cache. */
+function copied(text: string): string {
+  const encoding = ascii.test(text) ? 'latin1' : 'utf16le';
+  return Buffer.from(text, encoding).toString(encoding);
 }
 
 function malformed(text: string): StanzaError {
@@ -188,6 +198,7 @@ function internationalDomain(name: string): string {
 }
 
 function prepared(what: string, part: string, prepare: (text: string) => string): string {
+  if (part.length > maxPart) throw malformed(`${what} is longer than ${maxPart} bytes`);
   try {
     return prepare(part);
   } catch (error) {

@@ -29,13 +29,29 @@ function derive(character: string): Verdict {
   return onlyFreeform.test(character) ? 'freeform' : 'disallowed';
 }
 
+// The verdicts on the characters of the basic plane, as they are asked for; 0 is not yet known.
+const verdicts: readonly Verdict[] = ['valid', 'freeform', 'contextual', 'disallowed'];
+const known = new Uint8Array(0x10000);
+
+function verdictOn(character: string): Verdict {
+  if (character.length > 1) return derive(character);
+  const code = character.charCodeAt(0);
+  if (known[code] === 0) known[code] = verdicts.indexOf(derive(character)) + 1;
+  return verdicts[known[code] - 1];
+}
+
 /** Checks that a string conforms to the IdentifierClass or to the FreeformClass. Throws an Error that names the culprit. */
 function conform(text: string, freeform: boolean): void {
   const characters = [...text];
+  const company: Company = {
+    japanese: /[\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Han}]/u.test(text),
+    arabicDigits: /[\u0660-\u0669]/.test(text),
+    extendedArabicDigits: /[\u06f0-\u06f9]/.test(text),
+  };
   for (let i = 0; i < characters.length; i++) {
-    const verdict = derive(characters[i]);
+    const verdict = verdictOn(characters[i]);
     if (verdict === 'valid' || (verdict === 'freeform' && freeform)) continue;
-    if (verdict === 'contextual' && contextHolds(characters, i)) continue;
+    if (verdict === 'contextual' && contextHolds(characters, i, company)) continue;
     throw new Error(`${name(characters[i])} is not allowed${verdict === 'contextual' ? ' there' : ''}`);
   }
 }
@@ -44,8 +60,15 @@ function name(character: string): string {
   return `U+${character.codePointAt(0)!.toString(16).toUpperCase().padStart(4, '0')}`;
 }
 
+/** What rules ask about the whole string. */
+interface Company {
+  japanese: boolean;
+  arabicDigits: boolean;
+  extendedArabicDigits: boolean;
+}
+
 /** The contextual rules of RFC 5892 appendix A. */
-function contextHolds(characters: readonly string[], at: number): boolean {
+function contextHolds(characters: readonly string[], at: number, company: Company): boolean {
   const before = characters[at - 1] ?? '';
   const after = characters[at + 1] ?? '';
   switch (characters[at]) {
@@ -61,15 +84,15 @@ function contextHolds(characters: readonly string[], at: number): boolean {
     case '\u05f4':
       return /\p{Script=Hebrew}/u.test(before);
     case '\u30fb':
-      return characters.some(other => /[\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Han}]/u.test(other));
+      return company.japanese;
     default:
-      return !characters.some(other => (characters[at] < '\u06f0' ? /[\u06f0-\u06f9]/ : /[\u0660-\u0669]/).test(other));
+      return !(company.arabicDigits && company.extendedArabicDigits);
   }
 }
 
 /** Whether a zero-width non-joiner stands between letters that would join (RFC 5892 appendix A.1). */
 function joins(characters: readonly string[], at: number): boolean {
-  const transparent = /[\p{Mn}\p{Me}\p{Cf}]/u;
+  const transparent = /(?![\u200c\u200d])[\p{Mn}\p{Me}\p{Cf}]/u;
   let left = at - 1;
   while (left >= 0 && transparent.test(characters[left])) left--;
   let right = at + 1;

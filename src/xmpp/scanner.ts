@@ -108,6 +108,9 @@ const onlyStream: ReadonlyMap<string, string> = new Map([['stream', ns.streams]]
 const xmlNamespace = 'http://www.w3.org/XML/1998/namespace';
 const xmlnsNamespace = 'http://www.w3.org/2000/xmlns/';
 
+/** Prefixes that may be in scope at once; each use of one looks through them. */
+const maxBindings = 256;
+
 /** Portions below this are gathered in an area of this size. */
 const smallArea = 2048;
 
@@ -530,6 +533,7 @@ export class Scanner {
       if (colon < 0 || colon - attributes[row] !== 5 || buf.latin1Slice(attributes[row], colon) !== 'xmlns') continue;
       const prefix = buf.utf8Slice(colon + 1, attributes[row + nameEnd]);
       bindings.push({ prefix, uri: declared(prefix, value(buf, row)), depth });
+      if (bindings.length > maxBindings) throw new StreamError('policy-violation', 'too many prefixes are declared');
     }
     this.#resolveAttributes(depth);
     if (tag.colon < 0) return tag.xmlns;

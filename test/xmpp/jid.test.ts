@@ -119,6 +119,15 @@ describe('an address', () => {
     assert.throws(() => bare.withResource('\0'), { condition: 'jid-malformed' });
   });
 
+  it('takes little time to refuse, however long it is', () => {
+    const began = performance.now();
+    for (const piece of ['\u30fb', '\u200c', 'ب\u0661', 'a.', 'é', '@', '/', '-', '\u0301']) {
+      for (let i = 0; i < 10; i++) Jid.tryParse(`${piece.repeat(8000)}${i}@example.com/${piece.repeat(8000)}`);
+      for (let i = 0; i < 10; i++) Jid.tryParse(`a@${piece.repeat(500)}${i}`);
+    }
+    assert.ok(performance.now() - began < 2000);
+  });
+
   it('is equal to another of the same parts', () => {
     assert.equal(Jid.parse('A@b/C').equals(Jid.of('a', 'b', 'C')), true);
     assert.equal(Jid.parse('a@b/c').equals(Jid.parse('a@b/C')), false);

@@ -353,6 +353,14 @@ describe('the scanner', () => {
       assert.equal(refuses(`<a>${'<b/>'.repeat(1001)}</a>`, {}), 'policy-violation');
     });
 
+    it('the prefixes in scope', () => {
+      const one = (from: number) => Array.from({ length: 60 }, (_, i) => ` xmlns:p${from + i}='urn:p'`).join('');
+      const nested = (depth: number) =>
+        Array.from({ length: depth }, (_, i) => `<a${one(i * 60)}>`).join('') + '</a>'.repeat(depth);
+      assert.equal(refuses(nested(4).repeat(3), {}), '');
+      assert.equal(refuses(nested(5), {}), 'policy-violation');
+    });
+
     it('may be replaced between stanzas', () => {
       let seen = 0;
       const scanner: Scanner = new Scanner(
