@@ -67,10 +67,7 @@ export class ClientServer {
     const other = this.table.get(jid);
     // The newer session wins (RFC 6120 §7.7.2.2, third case): a client that lost its link gets its resource back.
     if (other) this.finish(other, new StreamError('conflict', 'the same resource was bound by a newer session'));
-    const session = new ClientSession(jid, stream, (lost: ClientSession, stanza: Stanza) => {
-      this.finish(lost, new StreamError('resource-constraint', 'too many stanzas were not acknowledged'));
-      this.#readdress(lost, stanza);
-    });
+    const session = new ClientSession(jid, stream, this);
     session.lang = lang;
     announce(jid);
     this.table.add(session);
@@ -101,6 +98,11 @@ export class ClientServer {
     session.stream = null;
     stream?.close(error);
     this.#gone(session);
+  }
+
+  overflowed(session: ClientSession, stanza: Stanza): void {
+    this.finish(session, new StreamError('resource-constraint', 'too many stanzas were not acknowledged'));
+    this.#readdress(session, stanza);
   }
 
   /** Closes every stream properly; sessions that can be resumed are not, since they would not outlive the process. */

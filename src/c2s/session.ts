@@ -3,10 +3,17 @@
 import type { Session } from '../hub/module.ts';
 import type { Origin } from '../hub/router.ts';
 import type { Acknowledgements } from '../xmpp/acknowledgements.ts';
-import type { Element } from '../xmpp/element.ts';
+import type { StreamError } from '../xmpp/errors.ts';
 import type { Jid } from '../xmpp/jid.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
 import type { Stream } from '../xmpp/stream.ts';
+
+/** Who ends sessions. */
+export interface SessionKeeper {
+  finish(session: ClientSession, error: StreamError | null): void;
+  /** The session cannot take this stanza: too many are not acknowledged. */
+  overflowed(session: ClientSession, stanza: Stanza): void;
+}
 
 export class ClientSession implements Session {
   readonly jid: Jid;
@@ -22,14 +29,13 @@ export class ClientSession implements Session {
   management: Acknowledgements | null = null;
   readonly since = Date.now();
   #notes: Map<symbol, unknown> | null = null;
-  #lost: (session: ClientSession, stanza: Stanza) => void;
+  readonly #keeper: SessionKeeper;
 
-  /** `lost` is called with a stanza that the session cannot take (its queue of unacknowledged ones is full). */
-  constructor(jid: Jid, stream: Stream, lost: (session: ClientSession, stanza: Stanza) => void) {
+  constructor(jid: Jid, stream: Stream, keeper: SessionKeeper) {
     this.jid = jid;
     this.origin = { kind: 'session', name: jid.toString() };
     this.stream = stream;
-    this.#lost = lost;
+    this.#keeper = keeper;
   }
 
   get notes(): Map<symbol, unknown> {
@@ -41,14 +47,13 @@ export class ClientSession implements Session {
       this.stream?.send(stanza);
       return;
     }
-    if (!this.management.keep(stanza)) return this.#lost(this, stanza);
+    if (!this.management.keep(stanza)) return this.#keeper.overflowed(this, stanza);
     if (this.stream === null) return;
     this.stream.send(stanza);
     this.management.request(this.stream);
   }
 
-  /** Writes what is no stanza and is not counted. */
-  sendElement(element: Element): void {
-    this.stream?.sendElement(element);
+  end(error: StreamError | null): void {
+    this.#keeper.finish(this, error);
   }
 }

@@ -1,15 +1,15 @@
 // External components that connect to the hub (XEP-0114, the accepting side).
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import type { Socket } from 'node:net';
+import type { Kernel } from '../hub/hub.ts';
+import type { Log } from '../hub/log.ts';
+import type { Origin, Route } from '../hub/router.ts';
 import { StanzaError, StreamError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import type { StreamHeader } from '../xmpp/scanner.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
 import { Stream } from '../xmpp/stream.ts';
-import type { Kernel } from '../hub/hub.ts';
-import type { Log } from '../hub/log.ts';
-import type { Origin, Route } from '../hub/router.ts';
 
 const handshakeDeadline = 30_000;
 
@@ -88,7 +88,9 @@ export class ComponentServer implements Route {
 
   #handshake(stream: Stream, domain: string, id: string, stanza: Stanza): void {
     const secret = this.#hub.config.components.get(domain)?.secret ?? '';
-    const wanted = createHash('sha1').update(id + secret).digest('hex');
+    const wanted = createHash('sha1')
+      .update(id + secret)
+      .digest('hex');
     const given = stanza.name === 'handshake' ? stanza.element.text.trim().toLowerCase() : '';
     if (given.length !== wanted.length || !timingSafeEqual(Buffer.from(given), Buffer.from(wanted))) {
       this.#log.warn({ domain, remote: stream.socket.remoteAddress }, 'component refused: wrong secret');

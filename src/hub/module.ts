@@ -1,5 +1,6 @@
 // The contract between the hub and its modules: one XMPP feature per file, registered here, unregistered by the hub.
 import type { Element } from '../xmpp/element.ts';
+import type { StreamError } from '../xmpp/errors.ts';
 import type { Jid } from '../xmpp/jid.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
 import type { Config } from './config.ts';
@@ -23,6 +24,8 @@ export interface Session {
   readonly notes: Map<symbol, unknown>;
   /** Writes a stanza to the client. What it cannot take any more goes the way of stanzas for a lost session. */
   send(stanza: Stanza): void;
+  /** Ends the session and its stream, with a stream error where one is given. */
+  end(error: StreamError | null): void;
 }
 
 /** The sessions of the hub's own users. */

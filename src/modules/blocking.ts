@@ -1,0 +1,175 @@
+// Blocking: nothing from or to the addresses a user has blocked (XEP-0191).
+import type { Hub, Module, Session } from '../hub/module.ts';
+import { hubOrigin } from '../hub/router.ts';
+import { type Element, el } from '../xmpp/element.ts';
+import { StanzaError } from '../xmpp/errors.ts';
+import { Jid } from '../xmpp/jid.ts';
+import { ns } from '../xmpp/namespaces.ts';
+import { Stanza } from '../xmpp/stanza.ts';
+import { rostersOf } from './rosters.ts';
+
+const mostBlocked = 1_000;
+const mostCached = 30_000;
+/** Sessions that asked for the list hear of its changes (XEP-0191 §3.2). */
+const interested = Symbol('block list pushes');
+
+const schema = ['CREATE TABLE blocked (user TEXT, jid TEXT, PRIMARY KEY (user, jid)) WITHOUT ROWID'];
+
+/** Who has blocked whom, cached: most users have blocked nobody, which is `null`. */
+class BlockLists {
+  readonly #hub: Hub;
+  readonly #cache = new Map<string, ReadonlySet<string> | null>();
+
+  constructor(hub: Hub) {
+    this.#hub = hub;
+    hub.store.migrate('blocking', schema);
+  }
+
+  of(user: Jid): ReadonlySet<string> | null {
+    const key = user.bare.toString();
+    const known = this.#cache.get(key);
+    if (known !== undefined) return known;
+    const rows = this.#hub.store.prepare('SELECT jid FROM blocked WHERE user = ?').all(key);
+    const list = rows.length === 0 ? null : new Set(rows.map(row => String(row.jid)));
+    if (this.#cache.size >= mostCached) this.#cache.clear();
+    this.#cache.set(key, list);
+    return list;
+  }
+
+  /** XEP-0191 §2: full JID, bare JID, domain with resource, domain. */
+  blocks(user: Jid, other: Jid): boolean {
+    const list = this.of(user);
+    if (list === null) return false;
+    return (
+      list.has(other.toString()) ||
+      list.has(other.bare.toString()) ||
+      list.has(other.domain) ||
+      (other.resource !== '' && list.has(`${other.domain}/${other.resource}`))
+    );
+  }
+
+  add(user: Jid, jids: readonly Jid[]): void {
+    const size = this.of(user)?.size ?? 0;
+    if (size + jids.length > mostBlocked)
+      throw new StanzaError('resource-constraint', `at most ${mostBlocked} can be blocked`);
+    const insert = this.#hub.store.prepare('INSERT OR IGNORE INTO blocked (user, jid) VALUES (?, ?)');
+    this.#hub.store.atomic(() => {
+      for (const jid of jids) insert.run(user.bare.toString(), jid.toString());
+    });
+    this.#cache.delete(user.bare.toString());
+  }
+
+  /** Unblocks these, or all where there are none. */
+  remove(user: Jid, jids: readonly Jid[]): void {
+    const key = user.bare.toString();
+    if (jids.length === 0) this.#hub.store.prepare('DELETE FROM blocked WHERE user = ?').run(key);
+    const one = this.#hub.store.prepare('DELETE FROM blocked WHERE user = ? AND jid = ?');
+    for (const jid of jids) one.run(key, jid.toString());
+    this.#cache.delete(key);
+  }
+}
+
+export const blocking: Module = {
+  name: 'blocking',
+  implements: ['XEP-0191'],
+  start(hub) {
+    const lists = new BlockLists(hub);
+    hub.feature('domain', ns.blocking);
+    hub.iq(ns.blocking, 'blocklist', 'own-account', ({ from, stanza, session }) => {
+      if (stanza.type !== 'get') throw new StanzaError('bad-request');
+      session?.notes.set(interested, true);
+      return el('blocklist', ns.blocking, {}, ...[...(lists.of(from) ?? [])].map(item));
+    });
+    for (const verb of ['block', 'unblock'] as const) {
+      hub.iq(ns.blocking, verb, 'own-account', async ({ from, query, stanza }) => {
+        if (stanza.type !== 'set') throw new StanzaError('bad-request');
+        const jids = addresses(query);
+        if (verb === 'block' && jids.length === 0) throw new StanzaError('bad-request', 'name whom to block');
+        const affected = jids.length > 0 ? jids : [...(lists.of(from) ?? [])].map(jid => Jid.parse(jid));
+        if (verb === 'block') {
+          tell(hub, from, affected, 'unavailable');
+          lists.add(from, jids);
+        } else {
+          lists.remove(from, jids);
+          tell(hub, from, affected, '');
+        }
+        await hub.store.durable();
+        push(hub, from, el(verb, ns.blocking, {}, ...jids.map(jid => item(jid.toString()))));
+        return null;
+      });
+    }
+    hub.filter((stanza, origin) => {
+      const { from, to } = stanza;
+      if (from === null || to === null) return stanza;
+      if (to.local !== '' && hub.hosts(to.domain) && lists.of(to) !== null && !from.bare.equals(to.bare)) {
+        if (lists.blocks(to, from)) return refuseInbound(stanza);
+      }
+      if (
+        origin.kind === 'session' &&
+        lists.of(from) !== null &&
+        !from.bare.equals(to.bare) &&
+        lists.blocks(from, to)
+      ) {
+        return refuseOutbound(hub, stanza);
+      }
+      return stanza;
+    });
+    hub.on('account-removed', user => lists.remove(user, []));
+  },
+};
+
+/** XEP-0191 §3.4: presence is dropped, what would be answered is answered as if the user were not there. */
+function refuseInbound(stanza: Stanza): null {
+  if (stanza.name === 'presence' || stanza.isError || stanza.type === 'result') return null;
+  if (stanza.name === 'message' && (stanza.type === 'headline' || stanza.type === 'groupchat')) return null;
+  throw new StanzaError('service-unavailable');
+}
+
+/** XEP-0191 §3.5. */
+function refuseOutbound(hub: Hub, stanza: Stanza): null {
+  if (stanza.isError || stanza.type === 'result' || stanza.name === 'presence') return null;
+  const answer = stanza.error(
+    'not-acceptable',
+    'you have blocked this address',
+    'cancel',
+    el('blocked', ns.blockingErrors),
+  );
+  hub.sessions.get(stanza.from!)?.send(answer);
+  return null;
+}
+
+function addresses(query: Element): Jid[] {
+  return query.all('item').map(({ attrs }) => {
+    const jid = Jid.tryParse(attrs.jid ?? '');
+    if (!jid) throw new StanzaError('jid-malformed');
+    return jid;
+  });
+}
+
+function item(jid: string): Element {
+  return el('item', ns.blocking, { jid });
+}
+
+/** Contacts that are blocked see the user go, and come when they are unblocked (XEP-0191 §3.2, §3.3). */
+function tell(hub: Hub, user: Jid, jids: readonly Jid[], type: '' | 'unavailable'): void {
+  const rosters = rostersOf(hub);
+  for (const jid of jids) {
+    const covered = [...rosters.of(user).items.values()].filter(
+      ({ from, contact }) => from && (contact.equals(jid.bare) || (jid.isDomain && contact.domain === jid.domain)),
+    );
+    for (const { contact } of covered) {
+      for (const session of hub.sessions.of(user)) {
+        if (!session.presence) continue;
+        const stanza = type === '' ? session.presence : Stanza.of('presence', { from: session.jid, type });
+        void hub.router.route(stanza.withTo(contact), hubOrigin);
+      }
+    }
+  }
+}
+
+function push(hub: Hub, user: Jid, change: Element): void {
+  for (const session of hub.sessions.of(user) as readonly Session[]) {
+    if (!session.notes.has(interested)) continue;
+    session.send(Stanza.of('iq', { from: user.bare, to: session.jid, type: 'set', id: `block-${Date.now()}` }, change));
+  }
+}

@@ -1,0 +1,105 @@
+// Rosters as clients use them: get with versions, set, remove, and pushes (RFC 6121 §2).
+import type { Hub, Module, Request } from '../hub/module.ts';
+import { type Element, el } from '../xmpp/element.ts';
+import { StanzaError } from '../xmpp/errors.ts';
+import { Jid } from '../xmpp/jid.ts';
+import { ns } from '../xmpp/namespaces.ts';
+import { Stanza } from '../xmpp/stanza.ts';
+import { itemElement, type RosterItem, rostersOf } from './rosters.ts';
+import { cancelSubscriptions } from './subscription.ts';
+
+const longestName = 1023;
+const mostGroups = 100;
+
+export const roster: Module = {
+  name: 'roster',
+  implements: ['RFC 6121 §2', 'RFC 6121 §2.6'],
+  start(hub) {
+    const rosters = rostersOf(hub);
+    hub.streamFeature(el('ver', ns.rosterVersioning));
+    hub.streamFeature(el('sub', ns.subscriptionPreApproval));
+    hub.iq(ns.roster, 'query', 'own-account', request =>
+      request.stanza.type === 'get' ? get(hub, request) : set(hub, request),
+    );
+    hub.iq(ns.roster, 'query', 'any', () => {
+      throw new StanzaError('forbidden', 'that roster is not yours');
+    });
+    hub.on('roster-changed', (user, contact) => {
+      const item = rosters.item(user, contact);
+      if (item) push(hub, user, item);
+    });
+    hub.on('account-removed', user => rosters.forget(user));
+  },
+};
+
+/** RFC 6121 §2.1.3, §2.6. */
+function get(hub: Hub, { from, query, session }: Request): Element | null {
+  const { items, version } = rostersOf(hub).of(from);
+  if (session) session.interested = true;
+  const known = query.attrs.ver;
+  if (known !== undefined && /^\d{1,15}$/.test(known) && Number(known) <= version && known !== '0') {
+    // The changes come as pushes behind an empty result.
+    const changes = [...items.values()]
+      .filter(item => item.version > Number(known))
+      .sort((a, b) => a.version - b.version);
+    if (session) {
+      setImmediate(() => {
+        for (const item of changes) session.send(pushStanza(from.bare, session.jid, item));
+      });
+      return null;
+    }
+  }
+  const listed = [...items.values()].filter(item => item.listed);
+  return el('query', ns.roster, { ver: String(version) }, ...listed.map(itemElement));
+}
+
+/** RFC 6121 §2.1.5, §2.3, §2.4, §2.5. */
+async function set(hub: Hub, { from, query }: Request): Promise<null> {
+  const wanted = query.all('item');
+  if (wanted.length !== 1) throw new StanzaError('bad-request', 'a roster set has one item');
+  const [asked] = wanted;
+  const contact = Jid.tryParse(asked.attrs.jid ?? '');
+  if (!contact) throw new StanzaError('jid-malformed', 'the item has no usable jid');
+  const rosters = rostersOf(hub);
+  if (asked.attrs.subscription === 'remove') {
+    const item = rosters.item(from, contact);
+    if (!item?.listed) throw new StanzaError('item-not-found');
+    cancelSubscriptions(hub, from.bare, item);
+    item.listed = false;
+    item.name = '';
+    item.groups = [];
+    item.approved = false;
+    rosters.save(from, item);
+  } else {
+    const item = rosters.itemOrNew(from, contact);
+    const name = asked.attrs.name ?? '';
+    const groups = asked.all('group').map(group => group.text);
+    if (name.length > longestName || groups.length > mostGroups || groups.some(group => group.length > longestName)) {
+      throw new StanzaError('not-acceptable', 'a name or group is too long, or there are too many groups');
+    }
+    if (groups.some(group => group === '')) throw new StanzaError('not-acceptable', 'a group has a name');
+    if (new Set(groups).size < groups.length) throw new StanzaError('bad-request', 'a group stands twice');
+    item.name = name;
+    item.groups = groups;
+    item.listed = true;
+    if (!rosters.save(from, item)) throw new StanzaError('resource-constraint', 'the roster is full');
+  }
+  await hub.store.durable();
+  hub.emit('roster-changed', from.bare, contact.bare);
+  return null;
+}
+
+/** Tells every interested client of an item (RFC 6121 §2.1.6). */
+function push(hub: Hub, user: Jid, item: RosterItem): void {
+  if (!item.listed && item.version === 0) return;
+  for (const session of hub.sessions.of(user)) {
+    if (session.interested) session.send(pushStanza(user.bare, session.jid, item));
+  }
+}
+
+let pushes = 0;
+
+function pushStanza(user: Jid, to: Jid, item: RosterItem): Stanza {
+  const query = el('query', ns.roster, { ver: String(item.version) }, itemElement(item));
+  return Stanza.of('iq', { from: user, to, type: 'set', id: `push-${++pushes}` }, query);
+}

@@ -1,0 +1,178 @@
+// Presence subscriptions: who asks whom, and what becomes of it (RFC 6121 §3, Appendix A).
+import type { Hub } from '../hub/module.ts';
+import type { Jid } from '../xmpp/jid.ts';
+import { Stanza } from '../xmpp/stanza.ts';
+import { type RosterItem, rostersOf } from './rosters.ts';
+
+export type SubscriptionType = 'subscribe' | 'subscribed' | 'unsubscribe' | 'unsubscribed';
+
+const types: ReadonlySet<string> = new Set(['subscribe', 'subscribed', 'unsubscribe', 'unsubscribed']);
+
+export function isSubscription(type: string): type is SubscriptionType {
+  return types.has(type);
+}
+
+/** The four facts that make up the nine states of Appendix A. */
+export interface SubscriptionState {
+  to: boolean;
+  from: boolean;
+  ask: boolean;
+  pendingIn: boolean;
+  approved: boolean;
+}
+
+/** What a stanza does to a state. */
+export interface Transition {
+  state: SubscriptionState;
+  /** Outbound: routed to the contact. Inbound: delivered to the user. */
+  passes: boolean;
+  /** Inbound only: answered in the user's name. */
+  reply?: 'subscribed';
+}
+
+/** What becomes of a state when the user sends a subscription stanza (Appendix A.2). */
+export function outbound(state: SubscriptionState, type: SubscriptionType): Transition {
+  switch (type) {
+    case 'subscribe':
+      return { state: { ...state, ask: state.ask || !state.to }, passes: true };
+    case 'unsubscribe':
+      return { state: { ...state, to: false, ask: false }, passes: true };
+    case 'subscribed':
+      // Without a request it approves one to come (§3.4.2).
+      return state.pendingIn
+        ? { state: { ...state, from: true, pendingIn: false }, passes: true }
+        : { state: { ...state, approved: state.approved || !state.from }, passes: false };
+    case 'unsubscribed':
+      return {
+        state: { ...state, from: false, pendingIn: false, approved: false },
+        passes: state.from || state.pendingIn,
+      };
+  }
+}
+
+/** What becomes of a state when the contact sends a subscription stanza (Appendix A.3). */
+export function inbound(state: SubscriptionState, type: SubscriptionType): Transition {
+  switch (type) {
+    case 'subscribe':
+      if (state.from) return { state, passes: false, reply: 'subscribed' };
+      if (state.approved)
+        return { state: { ...state, from: true, pendingIn: false }, passes: false, reply: 'subscribed' };
+      return { state: { ...state, pendingIn: true }, passes: !state.pendingIn };
+    case 'unsubscribe':
+      return { state: { ...state, from: false, pendingIn: false }, passes: state.from || state.pendingIn };
+    case 'subscribed':
+      return state.ask ? { state: { ...state, to: true, ask: false }, passes: true } : { state, passes: false };
+    case 'unsubscribed':
+      return { state: { ...state, to: false, ask: false }, passes: state.to || state.ask };
+  }
+}
+
+function stateOf(item: RosterItem): SubscriptionState {
+  const { to, from, ask, approved } = item;
+  return { to, from, ask, approved, pendingIn: item.pending !== null };
+}
+
+function same(a: SubscriptionState, b: SubscriptionState): boolean {
+  return (
+    a.to === b.to && a.from === b.from && a.ask === b.ask && a.approved === b.approved && a.pendingIn === b.pendingIn
+  );
+}
+
+function apply(item: RosterItem, state: SubscriptionState, pending: string | null): void {
+  item.to = state.to;
+  item.from = state.from;
+  item.ask = state.ask;
+  item.approved = state.approved;
+  item.pending = state.pendingIn ? (item.pending ?? pending) : null;
+}
+
+/** A subscription stanza of a local user: from its bare JID to the contact's (RFC 6121 §3.1.2, §3.2.2, §3.3.2). */
+export async function sendSubscription(hub: Hub, received: Stanza, type: SubscriptionType): Promise<void> {
+  const user = received.from!.bare;
+  const contact = received.to!.bare;
+  if (contact.equals(user)) return;
+  const rosters = rostersOf(hub);
+  const item = rosters.itemOrNew(user, contact);
+  const before = stateOf(item);
+  const { state, passes } = outbound(before, type);
+  const stanza = received.withAddresses(user, contact);
+  // The contact learns that we are gone before it learns that it sees us no more (§3.2.2).
+  if (type === 'unsubscribed' && before.from) sendUnavailable(hub, user, contact);
+  if (!same(before, state) || (type === 'subscribe' && !item.listed)) {
+    apply(item, state, null);
+    if (type === 'subscribe' || state.from || state.approved) item.listed = true;
+    if (!rosters.save(user, item)) return;
+    await hub.store.durable();
+    if (item.listed) hub.emit('roster-changed', user, contact);
+  }
+  if (!passes) return;
+  await hub.router.route(stanza, { kind: 'hub', name: 'subscription' });
+  if (type === 'subscribed') sendPresence(hub, user, contact);
+}
+
+/** A subscription stanza for a local user (RFC 6121 §3.1.3, §3.1.6, §3.2.3, §3.3.3). */
+export async function receiveSubscription(hub: Hub, received: Stanza, type: SubscriptionType): Promise<void> {
+  const user = received.to!.bare;
+  const contact = received.from!.bare;
+  const reply = (answer: SubscriptionType) =>
+    hub.router.route(Stanza.of('presence', { from: user, to: contact, type: answer }), {
+      kind: 'hub',
+      name: 'subscription',
+    });
+  const found = hub.directory(user.domain)?.find(user.local);
+  if (!(found instanceof Promise ? await found : found)) {
+    if (type === 'subscribe') await reply('unsubscribed');
+    return;
+  }
+  const rosters = rostersOf(hub);
+  const item = rosters.itemOrNew(user, contact);
+  const before = stateOf(item);
+  const transition = inbound(before, type);
+  const stanza = received.withAddresses(contact, user);
+  if (!same(before, transition.state)) {
+    apply(item, transition.state, stanza.toString());
+    if (item.from || item.to) item.listed = true;
+    if (!rosters.save(user, item)) return;
+    await hub.store.durable();
+  }
+  if (transition.passes) {
+    for (const session of hub.sessions.of(user)) {
+      if (type === 'subscribe' ? session.presence !== null : session.interested) session.send(stanza);
+    }
+  }
+  const visible = before.to !== item.to || before.from !== item.from || before.ask !== item.ask;
+  if (visible && item.listed) hub.emit('roster-changed', user, contact);
+  if (transition.reply) {
+    await reply(transition.reply);
+    sendPresence(hub, user, contact);
+  }
+  if (type === 'unsubscribe' && before.from) sendUnavailable(hub, user, contact);
+}
+
+/** Takes back all subscriptions with a contact that leaves the roster (RFC 6121 §2.5.2). */
+export function cancelSubscriptions(hub: Hub, user: Jid, item: RosterItem): void {
+  const say = (type: SubscriptionType) =>
+    void hub.router.route(Stanza.of('presence', { from: user, to: item.contact, type }), {
+      kind: 'hub',
+      name: 'roster',
+    });
+  if (item.from) sendUnavailable(hub, user, item.contact);
+  if (item.to || item.ask) say('unsubscribe');
+  if (item.from || item.pending !== null) say('unsubscribed');
+  apply(item, { to: false, from: false, ask: false, pendingIn: false, approved: false }, null);
+}
+
+/** Sends a contact the presence of each of the user's resources. */
+function sendPresence(hub: Hub, user: Jid, contact: Jid): void {
+  for (const session of hub.sessions.of(user)) {
+    if (session.presence) void hub.router.route(session.presence.withTo(contact), { kind: 'hub', name: 'presence' });
+  }
+}
+
+function sendUnavailable(hub: Hub, user: Jid, contact: Jid): void {
+  for (const session of hub.sessions.of(user)) {
+    if (!session.presence) continue;
+    const gone = Stanza.of('presence', { from: session.jid, to: contact, type: 'unavailable' });
+    void hub.router.route(gone, { kind: 'hub', name: 'presence' });
+  }
+}

@@ -1,0 +1,37 @@
+// vCards of accounts: anybody may read, only their owner may write (XEP-0054).
+import type { Module } from '../hub/module.ts';
+import { el } from '../xmpp/element.ts';
+import { StanzaError } from '../xmpp/errors.ts';
+import { ns } from '../xmpp/namespaces.ts';
+import { parseElement } from '../xmpp/payload.ts';
+
+const largest = 128 * 1024;
+
+export const vcard: Module = {
+  name: 'vcard',
+  implements: ['XEP-0054'],
+  start(hub) {
+    hub.store.migrate('vcard', ['CREATE TABLE vcards (user TEXT PRIMARY KEY, vcard TEXT NOT NULL) WITHOUT ROWID']);
+    const select = hub.store.prepare('SELECT vcard FROM vcards WHERE user = ?');
+    hub.feature('domain', ns.vcard);
+    hub.feature('account', ns.vcard);
+    hub.iq(ns.vcard, 'vCard', 'account', async ({ stanza, query, from, to }) => {
+      const user = to.bare.toString();
+      if (stanza.type === 'get') {
+        const row = select.get(user);
+        if (row) return parseElement(String(row.vcard));
+        if (from.bare.equals(to.bare)) return el('vCard', ns.vcard);
+        throw new StanzaError('item-not-found');
+      }
+      if (!from.bare.equals(to.bare)) throw new StanzaError('forbidden', 'that vCard is not yours');
+      const text = query.toString();
+      if (text.length > largest) throw new StanzaError('not-acceptable', `a vCard has at most ${largest} characters`);
+      hub.store.prepare('INSERT OR REPLACE INTO vcards (user, vcard) VALUES (?, ?)').run(user, text);
+      await hub.store.durable();
+      return null;
+    });
+    hub.on('account-removed', user => {
+      hub.store.prepare('DELETE FROM vcards WHERE user = ?').run(user.bare.toString());
+    });
+  },
+};
