@@ -1,0 +1,5 @@
+// The kinds of bridges there are; a new one is named here.
+import type { BridgeKind } from './bridge.ts';
+
+// Each kind reads its own configuration, which nobody else looks into.
+export const kinds: readonly BridgeKind<never>[] = [];

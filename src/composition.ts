@@ -1,0 +1,313 @@
+// One hub, put together: what is made, in which order, and how it ends. The order of the routes is the order of routing.
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { BridgeHost } from './bridges/host.ts';
+import { kinds } from './bridges/index.ts';
+import { ClientServer } from './c2s/server.ts';
+import { LocalRoute, SessionTable } from './c2s/sessions.ts';
+import type { Accounts } from './cli/account.ts';
+import { ComponentServer } from './components/server.ts';
+import { createAccounts } from './directory/accounts.ts';
+import { judgePeer, type Roots, readRoots } from './federation/identity.ts';
+import { Links } from './federation/links.ts';
+import { AdminServer } from './hub/admin.ts';
+import { Certificates } from './hub/certificates.ts';
+import { type Config, changed, type Endpoint, type ListenerName } from './hub/config.ts';
+import type { Directory } from './hub/directory.ts';
+import { createResolver } from './hub/dns.ts';
+import { Kernel } from './hub/hub.ts';
+import { ConnectionGuard, formatEndpoint, type Listening, listen } from './hub/listener.ts';
+import { createLog, type Log } from './hub/log.ts';
+import { createMetrics, type Metrics } from './hub/metrics.ts';
+import type { Store } from './hub/store.ts';
+import { modules, removeAccount, softwareVersion } from './modules/index.ts';
+import { adminCommands } from './operations.ts';
+import { openSqlite } from './store/sqlite.ts';
+import { WebServer } from './web/server.ts';
+import { StanzaError } from './xmpp/errors.ts';
+import { Jid } from './xmpp/jid.ts';
+
+/** A hub that runs. */
+export interface RunningHub {
+  readonly hub: Kernel;
+  readonly config: Config;
+  readonly links: Links;
+  readonly components: ComponentServer;
+  readonly bridges: BridgeHost;
+  readonly certificates: Certificates;
+  readonly accounts: Accounts;
+  readonly started: number;
+  /** Where each listener really listens. */
+  readonly listening: Record<ListenerName, Endpoint[]>;
+  /** Takes over a changed configuration; says what changed and what needs a restart. */
+  reload(config: Config): Promise<{ changed: string[]; restart: string[] }>;
+  /** Ends properly: streams are closed, queues kept. */
+  stop(): Promise<void>;
+}
+
+export function storePath(config: Config): string {
+  return join(config.data, 'isthmus.db');
+}
+
+/** The accounts of all hosted domains that keep them in the store. */
+export function accountsOf(
+  config: Config,
+  directories: ReadonlyMap<string, Directory>,
+  removed: (jid: Jid) => Promise<void>,
+): Accounts {
+  const find = (text: string) => {
+    const jid = Jid.tryParse(text);
+    if (!jid?.local || jid.resource) throw new Error(`${text} is not an account; user@domain is expected`);
+    const directory = directories.get(jid.domain);
+    if (!directory) {
+      throw new Error(`${jid.domain} is not served here; served are ${[...config.domains.keys()].join(', ')}`);
+    }
+    if (!directory.writable) throw new Error(`the users of ${jid.domain} live in the directory ${directory.name}`);
+    return { jid, directory: directory.writable };
+  };
+  const say = (error: unknown): never => {
+    throw error instanceof StanzaError ? new Error(error.text || error.condition) : error;
+  };
+  return {
+    async add(text, password) {
+      const { jid, directory } = find(text);
+      await directory.add(jid.local, password).catch(say);
+    },
+    async passwd(text, password) {
+      const { jid, directory } = find(text);
+      if (!(await directory.setPassword(jid.local, password))) throw new Error(`there is no account ${jid}`);
+    },
+    async remove(text) {
+      const { jid, directory } = find(text);
+      if (!(await directory.remove(jid.local))) throw new Error(`there is no account ${jid}`);
+      await removed(jid);
+    },
+    async list(domain) {
+      if (domain !== undefined && !directories.has(domain)) throw new Error(`${domain} is not served here`);
+      const names = domain === undefined ? [...directories.keys()] : [domain];
+      return names.flatMap(name =>
+        [...(directories.get(name)?.writable?.list() ?? [])].map(user => ({ jid: `${user}@${name}` })),
+      );
+    },
+  };
+}
+
+/** The directories of the hosted domains. */
+export function openDirectories(config: Config, store: Store): Map<string, Directory> {
+  const directories = new Map<string, Directory>();
+  for (const { name } of config.domains.values()) directories.set(name, createAccounts(store, name));
+  return directories;
+}
+
+/**
+ * Starts a hub. Rejects with ConfigError, StoreError or an Error that says what is wrong; nothing is left running
+ * then. `log` is where it writes, standard output where none is given.
+ */
+export async function startHub(config: Config, log: Log = createLog(config.log)): Promise<RunningHub> {
+  const undo: (() => void | Promise<void>)[] = [];
+  try {
+    return await compose(config, log, undo);
+  } catch (error) {
+    for (const step of undo.reverse()) await step();
+    throw error;
+  }
+}
+
+async function compose(first: Config, log: Log, undo: (() => void | Promise<void>)[]): Promise<RunningHub> {
+  let config = first;
+  const started = Date.now();
+  const store = openSqlite(storePath(config));
+  undo.push(() => store.close());
+  const metrics = createMetrics();
+  undo.push(() => metrics.close());
+  const resolver = createResolver(config.dns);
+  undo.push(() => resolver.close());
+
+  const table = new SessionTable();
+  const sessions = new LocalRoute(table);
+  const components = new ComponentServer();
+  const bridges = new BridgeHost(kinds);
+  const links = new Links();
+  const directories = openDirectories(config, store);
+  const hub = new Kernel({ config, log, metrics, store, sessions: table, directories }, [
+    bridges,
+    components,
+    sessions,
+    links,
+  ]);
+  sessions.attach(hub);
+  components.attach(hub);
+  const web = new WebServer(log);
+  bridges.create(hub, { resolver, http: (method, path, handler) => web.add(method, path, handler) });
+
+  const others = [...bridges.list().flatMap(({ domains }) => domains.split(' ')), ...config.components.keys()];
+  const certificates = await Certificates.open(config, others, log);
+  undo.push(() => certificates.close());
+  let roots: Roots = readRoots(config.tls.trust);
+  links.attach(hub, {
+    resolver,
+    contextFor: domain => certificates.contextFor(config.aliases.get(domain) ?? domain),
+    judge: (socket, domain) => judgePeer(socket, domain, roots),
+    dialbackSecret: config.federation.dialbackSecret || keptSecret(config.data, 'dialback'),
+  });
+  const clients = new ClientServer(hub, table, {
+    contextFor: domain => certificates.contextFor(domain),
+    certificateOf: domain => certificates.certificateOf(domain),
+    scramSecret: Buffer.from(keptSecret(config.data, 'scram')),
+  });
+  for (const module of modules) await hub.start(module);
+  await bridges.start();
+  undo.push(() => bridges.stop());
+
+  const accounts = accountsOf(config, directories, jid => removeAccount(hub, jid));
+  const guard = new ConnectionGuard(config.limits.connections);
+  const open: Listening[] = [];
+  let ready = false;
+  const listening: RunningHub['listening'] = {
+    c2s: [],
+    'c2s-tls': [],
+    s2s: [],
+    's2s-tls': [],
+    component: [],
+    http: [],
+  };
+  observe(metrics, { table, guard, certificates, components });
+  addHealth(web, metrics, () => ready);
+
+  const running: RunningHub = {
+    hub,
+    links,
+    components,
+    bridges,
+    certificates,
+    accounts,
+    started,
+    listening,
+    get config() {
+      return config;
+    },
+    async reload(next) {
+      const { keys, restart } = changed(config, next);
+      await certificates.reload(next);
+      roots = readRoots(next.tls.trust);
+      // What needs a restart keeps its old values until then.
+      config = { ...next, data: config.data, listen: config.listen, attach: config.attach, bridges: config.bridges };
+      hub.config = config;
+      for (const name of config.domains.keys()) {
+        if (!directories.has(name)) directories.set(name, createAccounts(store, name));
+      }
+      for (const name of directories.keys()) if (!config.domains.has(name)) directories.delete(name);
+      guard.perAddress = config.limits.connections.perAddress;
+      guard.total = config.limits.connections.total;
+      log.level = config.log.level;
+      links.applyPolicy();
+      await hub.emit('reloaded', config);
+      log.info({ changed: keys, restart }, 'configuration read anew');
+      return { changed: keys, restart };
+    },
+    async stop() {
+      ready = false;
+      await Promise.all(
+        open
+          .map(listener => listener.close())
+          .concat(web.stop())
+          .map(closing => Promise.race([closing, turn()])),
+      );
+      await clients.stop();
+      components.stop();
+      await links.stop();
+      await turn();
+      for (const step of undo.splice(0).reverse()) await step();
+    },
+  };
+  const admin = new AdminServer(adminCommands(running));
+  await admin.start(config.data);
+  undo.push(
+    () => hub.stop(),
+    () => admin.stop(),
+  );
+
+  const accept: Record<Exclude<ListenerName, 'http'>, Parameters<typeof listen>[4]> = {
+    c2s: socket => clients.accept(socket, false),
+    'c2s-tls': socket => clients.accept(socket, true),
+    s2s: socket => links.accept(socket, false),
+    's2s-tls': socket => links.accept(socket, true),
+    component: socket => components.accept(socket),
+  };
+  for (const [name, take] of Object.entries(accept) as [Exclude<ListenerName, 'http'>, (typeof accept)['c2s']][]) {
+    for (const endpoint of config.listen[name]) {
+      const listener = await listen(name, endpoint, guard, log, take);
+      open.push(listener);
+      undo.push(() => listener.close());
+      listening[name].push(listener.address);
+    }
+  }
+  for (const endpoint of config.listen.http) listening.http.push(await web.listen(endpoint));
+  undo.push(() => web.stop());
+  ready = true;
+  log.info(
+    {
+      version: softwareVersion,
+      domains: [...config.domains.keys()],
+      ...Object.fromEntries(Object.entries(listening).map(([name, at]) => [name, at.map(formatEndpoint)])),
+    },
+    'isthmus is ready',
+  );
+  return running;
+}
+
+/** Lets what was just written leave. */
+function turn(): Promise<void> {
+  return new Promise(resolve => setTimeout(resolve, 20));
+}
+
+/** A random secret that is made once and kept in `data`. */
+function keptSecret(data: string, name: string): string {
+  const directory = join(data, 'keys');
+  const file = join(directory, `${name}.secret`);
+  try {
+    return readFileSync(file, 'utf8');
+  } catch {
+    const secret = randomBytes(32).toString('hex');
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    writeFileSync(file, secret, { mode: 0o600 });
+    return secret;
+  }
+}
+
+interface Observed {
+  table: SessionTable;
+  guard: ConnectionGuard;
+  certificates: Certificates;
+  components: ComponentServer;
+}
+
+function observe(metrics: Metrics, { table, guard, certificates, components }: Observed): void {
+  metrics.gauge('isthmus_sessions', 'Client sessions', [], set => set(table.count));
+  metrics.gauge('isthmus_connections', 'Open connections of all listeners', [], set => set(guard.count));
+  metrics.gauge('isthmus_components', 'Components that are connected', [], set => set(components.connected.length));
+  metrics.gauge(
+    'isthmus_certificate_expiry_seconds',
+    'Unix time at which a certificate of ours expires',
+    ['domain'],
+    set => {
+      for (const { domain, notAfter } of certificates.expiries) set(notAfter.getTime() / 1000, domain);
+    },
+  );
+}
+
+function addHealth(web: WebServer, metrics: Metrics, ready: () => boolean): void {
+  const json = (status: number, data: unknown) => ({
+    status,
+    type: 'application/json',
+    body: `${JSON.stringify(data)}\n`,
+  });
+  web.add('GET', '/health/live', () => json(200, { live: true }));
+  web.add('GET', '/health/ready', () => json(ready() ? 200 : 503, { ready: ready() }));
+  web.add('GET', '/metrics', async () => ({
+    status: 200,
+    type: 'text/plain; version=0.0.4; charset=utf-8',
+    body: await metrics.text(),
+  }));
+}

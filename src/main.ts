@@ -1,0 +1,50 @@
+// The entry: joins the command line with what it can do.
+
+import { commands } from './cli/commands.ts';
+import { run } from './cli/run.ts';
+import { accountsOf, openDirectories, type RunningHub, startHub, storePath } from './composition.ts';
+import { makeDataDirectory } from './hub/admin.ts';
+import type { Config } from './hub/config.ts';
+import { createLog } from './hub/log.ts';
+import { inspect } from './inspection.ts';
+import { softwareVersion } from './modules/index.ts';
+import { openSqlite } from './store/sqlite.ts';
+
+/** Runs a hub until a signal ends it. Resolves to the exit code. */
+async function runUntilSignalled(config: Config, reread: () => Config): Promise<number> {
+  const log = createLog(config.log);
+  // What nobody expected is a bug; it must be seen, and it must not take every session down with it.
+  process.on('uncaughtException', error => log.fatal({ err: error }, 'unexpected error'));
+  process.on('unhandledRejection', error => log.fatal({ err: error }, 'unexpected rejection'));
+  const running = await startHub(config, log);
+  process.on('SIGHUP', () => void reload(running, reread, log));
+  const signal = await new Promise<string>(resolve => {
+    for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => resolve(name));
+  });
+  log.info({ signal }, 'ending');
+  await running.stop();
+  log.info('ended');
+  return 0;
+}
+
+async function reload(running: RunningHub, reread: () => Config, log: ReturnType<typeof createLog>): Promise<void> {
+  try {
+    await running.reload(reread());
+  } catch (error) {
+    log.error({ reason: (error as Error).message }, 'configuration not read anew; the old one stays');
+  }
+}
+
+process.exitCode = await run(process.argv.slice(2), commands, {
+  start: runUntilSignalled,
+  async openAccounts(config) {
+    makeDataDirectory(config.data);
+    const store = openSqlite(storePath(config));
+    const accounts = accountsOf(config, openDirectories(config, store), async () => {});
+    return { accounts, close: () => store.close() };
+  },
+  check: inspect,
+  version: softwareVersion,
+});
+// The hub's sockets may still be closing; nothing that matters is left.
+if (process.argv[2] === 'start') process.exit();

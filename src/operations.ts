@@ -1,0 +1,120 @@
+// What the running hub answers on its admin socket: the commands of the command line.
+import { callAccounts } from './cli/account.ts';
+import type { RunningHub } from './composition.ts';
+import { type AdminCommand, UsageError } from './hub/admin.ts';
+import { loadConfig } from './hub/config.ts';
+import { formatEndpoint } from './hub/listener.ts';
+import { softwareVersion } from './modules/index.ts';
+import { el } from './xmpp/element.ts';
+import { Jid } from './xmpp/jid.ts';
+import { ns } from './xmpp/namespaces.ts';
+import { Stanza } from './xmpp/stanza.ts';
+
+export function adminCommands(running: RunningHub): ReadonlyMap<string, AdminCommand> {
+  const { hub, bridges } = running;
+  const commands: Record<string, AdminCommand> = {
+    status: () => status(running),
+    sessions: () =>
+      [...hub.sessions.all()].map(({ jid, presence, priority }) => ({
+        jid: jid.toString(),
+        presence: presence ? presence.text('show') || 'available' : 'none',
+        priority,
+      })),
+    routes: () =>
+      hub.router.routes.flatMap((route, i) =>
+        (route.describe?.() ?? []).map(domains => ({ order: i + 1, route: route.name, domains })),
+      ),
+    modules: () => hub.modules.map(({ name, implements: specs }) => ({ module: name, implements: specs.join(', ') })),
+    reload: () => running.reload(loadConfig(running.config.file || null)),
+    federation: args => federation(running, args),
+    bridge: args => {
+      const [verb, name] = args;
+      if (verb === 'list') return bridges.list();
+      if (verb === 'show' && name) return bridges.find(name).show();
+      throw new UsageError('bridge takes: list | show NAME');
+    },
+    'bridge command': ([name, verb, ...args]) => {
+      const bridge = bridges.find(name);
+      const command = verb === undefined ? undefined : bridge.commands?.[verb];
+      if (command) return command.run(args);
+      const known = Object.values(bridge.commands ?? {}).map(({ help }) => `  ${name} ${help}`);
+      throw new UsageError(known.length > 0 ? `${name} takes:\n${known.join('\n')}` : `${name} has no commands`);
+    },
+    'check domain': ([domain]) => running.links.probe(localDomain(running), domain),
+  };
+  for (const verb of ['add', 'passwd', 'remove', 'list']) {
+    commands[`account ${verb}`] = args => callAccounts(running.accounts, verb, args);
+  }
+  return new Map(Object.entries(commands));
+}
+
+function localDomain({ config }: RunningHub): string {
+  return config.domains.keys().next().value ?? '';
+}
+
+function status({ hub, links, components, certificates, started, listening, config, bridges }: RunningHub): unknown {
+  const outbound = links.outbound;
+  return {
+    version: softwareVersion,
+    up: `${Math.floor((Date.now() - started) / 1000)} s`,
+    memory: `${Math.round(process.memoryUsage.rss() / 1024 / 1024)} MiB`,
+    configuration: config.file || '(defaults)',
+    domains: [...config.domains.keys()],
+    listening: Object.fromEntries(
+      Object.entries(listening).map(([name, at]) => [name, at.map(formatEndpoint).join(' ')]),
+    ),
+    sessions: hub.sessions.count,
+    'links out': outbound.filter(({ state }) => state === 'open').length,
+    'links in': links.inbound.filter(({ proved }) => proved.size > 0).length,
+    'links that fail': outbound.filter(({ state, lastError }) => state !== 'open' && lastError !== '').length,
+    'stanzas queued for links': outbound.reduce((sum, { queued }) => sum + queued, 0),
+    components: components.connected,
+    bridges: bridges.list().map(({ name }) => name),
+    certificates: certificates.expiries.map(({ domain, daysLeft, selfSigned }) => ({
+      domain,
+      'days left': daysLeft,
+      'made here': selfSigned,
+    })),
+  };
+}
+
+async function federation(running: RunningHub, args: readonly string[]): Promise<unknown> {
+  const { links, hub } = running;
+  const [verb, subject] = args;
+  if (verb === 'list' && args.length === 1) return links.list();
+  const domain = subject?.startsWith('*.') ? subject.toLowerCase() : Jid.tryParse(subject ?? '')?.domain;
+  if (!domain || args.length !== 2) {
+    throw new UsageError(
+      'federation takes: list | show DOMAIN | allow DOMAIN | deny DOMAIN | reset DOMAIN | close DOMAIN | ping DOMAIN',
+    );
+  }
+  switch (verb) {
+    case 'show':
+      return links.show(domain);
+    case 'allow':
+    case 'deny':
+      await links.setAllowed(domain, verb === 'allow');
+      return `${domain} is ${verb === 'allow' ? 'allowed' : 'denied'} from now on, whatever the file says`;
+    case 'reset':
+      return (await links.policy.clear(domain))
+        ? `the file counts for ${domain} again`
+        : `nothing was changed for ${domain}`;
+    case 'close':
+      return `${links.close(domain)} links closed`;
+    case 'ping': {
+      const began = performance.now();
+      const request = Stanza.of(
+        'iq',
+        { from: Jid.of('', localDomain(running), ''), to: Jid.of('', domain, ''), type: 'get' },
+        el('ping', ns.ping),
+      );
+      const answer = await hub.ask(request, hub.config.federation.queue.wait + 5_000);
+      const ms = Math.round(performance.now() - began);
+      const error = answer.child('error', ns.client);
+      const text = error?.childText('text', ns.stanzaErrors) || error?.all()[0]?.name;
+      return { domain, answer: answer.isError ? `error: ${text}` : 'pong', ms };
+    }
+    default:
+      throw new UsageError(`federation knows no ${verb}`);
+  }
+}
