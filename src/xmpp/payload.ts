@@ -3,7 +3,8 @@ import { Buffer } from 'node:buffer';
 import { Element, type Node } from './element.ts';
 import { StreamError } from './errors.ts';
 import { isContentNamespace, ns } from './namespaces.ts';
-import { Scanner, type ScannerLimits, scanProlog } from './scanner.ts';
+import { scanProlog } from './prolog.ts';
+import { Scanner, type ScannerLimits } from './scanner.ts';
 
 /** A prefix that is in scope, and the one declared before it. */
 interface Binding {

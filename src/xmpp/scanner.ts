@@ -1,41 +1,17 @@
 // A strict tokenizer for XMPP streams: bytes in, in any portions; a header, stanzas and the end of the stream out.
 import { Buffer } from 'node:buffer';
+import { type Bytes, bang, greaterThan, isSpace, lessThan, notWellFormed, question, slash } from './characters.ts';
 import { StreamError } from './errors.ts';
-import { Jid } from './jid.ts';
-import { isContentNamespace, ns } from './namespaces.ts';
-import { parsePayload, set, unescapeAttribute } from './payload.ts';
+import { isContentNamespace } from './namespaces.ts';
+import { parsePayload } from './payload.ts';
+import { scanDeclaration, scanProlog } from './prolog.ts';
+import { defaultNamespace, isSuspect, Scope } from './scope.ts';
 import { childStride, Stanza, type StanzaFields } from './stanza.ts';
-import {
-  attributeStride,
-  attributes,
-  type Bytes,
-  bang,
-  greaterThan,
-  isSpace,
-  lessThan,
-  mostAttributes,
-  nameColon,
-  nameEnd,
-  notAscii,
-  notPlain,
-  notWellFormed,
-  question,
-  refuseInstruction,
-  scanDeclaration,
-  scanEndTag,
-  scanProlog,
-  scanTag,
-  skipCdata,
-  skipCdataStart,
-  skipText,
-  slash,
-  tag,
-  valueEnd,
-  valueFlags,
-  valueStart,
-} from './tokens.ts';
+import { type Root, readFields, readHeader, type StreamHeader } from './start-tag.ts';
+import { attributes, mostAttributes, readValue, scanEndTag, scanTag, tag, valueEnd, valueStart } from './tags.ts';
+import { refuseInstruction, skipCdata, skipCdataStart, skipText } from './text.ts';
 
-export { scanProlog } from './tokens.ts';
+export type { StreamHeader } from './start-tag.ts';
 
 /** What a peer may send; sizes in bytes. */
 export interface ScannerLimits {
@@ -53,30 +29,11 @@ export interface ScannerLimits {
   children?: number;
 }
 
-/** The root element of a stream. */
-export interface StreamHeader {
-  name: string;
-  ns: string;
-  /** The default namespace that it declares, '' if none. */
-  contentNs: string;
-  /** Its attributes under the names they are written with, without namespace declarations. */
-  attrs: Record<string, string>;
-  /** The prefixes that it declares, with their namespaces. */
-  prefixes: ReadonlyMap<string, string>;
-}
-
 /** Whom a scanner tells. Its methods may pause or restart the scanner, set its limits, or throw. */
 export interface ScannerHandler {
   streamOpened(header: StreamHeader): void;
   stanza(stanza: Stanza): void;
   streamClosed(): void;
-}
-
-/** A namespace prefix in scope and the depth of the element that declares it. */
-interface Binding {
-  prefix: string;
-  uri: string;
-  depth: number;
 }
 
 /** What is noted while inside a stanza. Offsets count from the start of its payload, so that bytes may move. */
@@ -86,7 +43,7 @@ interface Work {
   /** The index of the stanza, of which `size` numbers are in use. */
   index: number[];
   size: number;
-  bindings: Binding[];
+  scope: Scope;
 }
 
 // Scanners between stanzas hold no notes; those inside one borrow them here.
@@ -102,15 +59,6 @@ const ended = 5;
 const dead = 6;
 
 const nothing = Buffer.alloc(0) as Bytes;
-const noPrefixes: ReadonlyMap<string, string> = new Map();
-const onlyStream: ReadonlyMap<string, string> = new Map([['stream', ns.streams]]);
-
-const xmlNamespace = 'http://www.w3.org/XML/1998/namespace';
-const xmlnsNamespace = 'http://www.w3.org/2000/xmlns/';
-
-/** Prefixes that may be in scope at once; each use of one looks through them. */
-const maxBindings = 256;
-
 /** Portions below this are gathered in an area of this size. */
 const smallArea = 2048;
 
@@ -130,18 +78,12 @@ export class Scanner {
   /** Whether the tag at #pos waits for its end. */
   #waiting = false;
   #inCdata = false;
-  /** Whether the stanza leans on declarations outside its children and must be written anew to stand alone. */
-  #leans = false;
   #depth = 0;
   /** Where the payload starts. */
   #base = 0;
-  /** By how many bytes the stanza would grow if each prefix were a declaration. */
-  #growth = 0;
   #work: Work | null = null;
   #fields: StanzaFields | null = null;
-  #root = '';
-  #contentNs = '';
-  #prefixes = noPrefixes;
+  #root: Root | null = null;
 
   constructor(handler: ScannerHandler, limits: ScannerLimits) {
     this.#handler = handler;
@@ -249,47 +191,13 @@ export class Scanner {
     const next = this.#scanTag(this.#limits.tag);
     if (next < 0) return false;
     const { isEmpty } = tag;
-    const opened = this.#readHeader();
+    const root = readHeader(buf, this.#pos);
+    this.#root = root;
     this.#pos = this.#start = next;
     this.#mode = between;
-    this.#handler.streamOpened(opened);
+    this.#handler.streamOpened(root.header);
     if (isEmpty && this.#mode === between) this.#close();
     return true;
-  }
-
-  #readHeader(): StreamHeader {
-    const buf = this.#buf;
-    const attrs: Record<string, string> = {};
-    const prefixes = new Map<string, string>();
-    let contentNs = '';
-    for (let row = 0; row < tag.size; row += attributeStride) {
-      const name = buf.utf8Slice(attributes[row], attributes[row + nameEnd]);
-      if (name.startsWith('xmlns:')) prefixes.set(name.slice(6), declared(name.slice(6), value(buf, row)));
-      else if (name === 'xmlns') contentNs = defaultNamespace(buf, row);
-      else set(attrs, name, value(buf, row));
-    }
-    this.#root = buf.utf8Slice(this.#pos + 1, tag.nameEnd);
-    this.#contentNs = contentNs;
-    this.#prefixes = prefixes.size === 1 && prefixes.get('stream') === ns.streams ? onlyStream : prefixes;
-    const colon = this.#root.indexOf(':');
-    const namespace = colon < 0 ? contentNs : this.#headerNamespace(this.#root.slice(0, colon));
-    this.#checkHeaderPrefixes();
-    return { name: this.#root.slice(colon + 1), ns: namespace, contentNs, attrs, prefixes: this.#prefixes };
-  }
-
-  #headerNamespace(prefix: string): string {
-    return this.#prefixes.get(prefix) ?? undeclared(prefix);
-  }
-
-  #checkHeaderPrefixes(): void {
-    const seen = new Set<string>();
-    for (let row = 0; row < tag.size; row += attributeStride) {
-      if (attributes[row + nameColon] < 0) continue;
-      const prefix = this.#buf.utf8Slice(attributes[row], attributes[row + nameColon]);
-      if (prefix === 'xmlns') continue;
-      const local = this.#buf.utf8Slice(attributes[row + nameColon] + 1, attributes[row + nameEnd]);
-      expandOnce(seen, prefix === 'xml' ? xmlNamespace : this.#headerNamespace(prefix), local);
-    }
   }
 
   #between(): boolean {
@@ -345,7 +253,7 @@ export class Scanner {
       return false;
     }
     const name = this.#buf.utf8Slice(this.#pos + 2, p).replace(/[ \t\r\n]+$/, '');
-    if (name !== this.#root) notWellFormed('the end tag does not match the stream header');
+    if (name !== this.#root!.name) notWellFormed('the end tag does not match the stream header');
     this.#pos = this.#start = p + 1;
     this.#close();
     return true;
@@ -359,13 +267,13 @@ export class Scanner {
   /** Reads a stanza's start tag, which ends at `next`. */
   #enter(next: number): void {
     const buf = this.#buf;
-    const work = spare.pop() ?? { stack: [], index: [], size: 0, bindings: [] };
+    const work = spare.pop() ?? { stack: [], index: [], size: 0, scope: new Scope() };
     this.#work = work;
-    this.#leans = false;
-    this.#growth = 0;
+    const { header } = this.#root!;
+    work.scope.reset(header.prefixes);
     this.#base = next;
-    if (tag.hasPrefix) this.#resolveTag(1);
-    const fields = readFields(buf, this.#start, this.#contentNs);
+    if (tag.hasPrefix) this.#resolve(work.scope, this.#start, 1);
+    const fields = readFields(buf, this.#start, header.contentNs);
     this.#pos = next;
     if (tag.isEmpty) {
       this.#deliver(fields, next);
@@ -441,11 +349,11 @@ export class Scanner {
     const depth = this.#depth + 1;
     if (depth > this.#limits.depth) throw new StreamError('policy-violation', 'elements are nested too deeply');
     const work = this.#work!;
-    const row = tag.hasPrefix ? this.#resolveTag(depth) : tag.xmlns;
+    const row = tag.hasPrefix ? this.#resolve(work.scope, pos, depth) : tag.xmlns;
     if (tag.xmlns >= 0 && isSuspect(tag.xmlns)) defaultNamespace(this.#buf, tag.xmlns);
     if (depth === 2) this.#note(pos, next, row);
     if (tag.isEmpty) {
-      if (work.bindings.length > 0) unbind(work.bindings, depth);
+      if (work.scope.size > 0) work.scope.exit(depth);
       return;
     }
     const top = depth * 2 - 2;
@@ -458,7 +366,7 @@ export class Scanner {
     const work = this.#work!;
     const depth = this.#depth--;
     if (depth === 2) work.index[work.size - 1] = next - this.#base;
-    if (work.bindings.length > 0) unbind(work.bindings, depth);
+    if (work.scope.size > 0) work.scope.exit(depth);
   }
 
   /** Notes a child of the stanza; `row` is the attribute that declares its namespace, or -1. */
@@ -475,7 +383,8 @@ export class Scanner {
       from = attributes[row + valueStart] - base;
       to = attributes[row + valueEnd] - base;
       // A content namespace by name means that of this stream; on another it must be left out or changed.
-      if ((to - from === 13 || to - from === 23) && isContentNamespace(value(this.#buf, row))) this.#leans = true;
+      if ((to - from === 13 || to - from === 23) && isContentNamespace(readValue(this.#buf, row)))
+        work.scope.leans = true;
     }
     const { index } = work;
     let at = work.size;
@@ -490,12 +399,13 @@ export class Scanner {
 
   /** Hands on the stanza that ends before #pos and whose payload ends at `payloadEnd`. */
   #deliver(fields: StanzaFields, payloadEnd: number): void {
+    const { index, size, scope } = this.#work!;
     let stanza: Stanza;
-    if (this.#leans) {
+    if (scope.leans) {
+      const { contentNs, prefixes } = this.#root!.header;
       const whole = this.#buf.subarray(this.#start, this.#pos);
-      stanza = Stanza.from(parsePayload(whole, this.#contentNs, this.#prefixes));
+      stanza = Stanza.from(parsePayload(whole, contentNs, prefixes));
     } else {
-      const { index, size } = this.#work!;
       if (payloadEnd > this.#base) fields.payload = this.#buf.subarray(this.#base, payloadEnd);
       if (size > 0) fields.index = index.slice(0, size);
       stanza = new Stanza(fields);
@@ -509,6 +419,15 @@ export class Scanner {
     this.#handler.stanza(stanza);
   }
 
+  /** Checks the namespaces of the tag scanned last; returns the row of the attribute that declares its own, or -1. */
+  #resolve(scope: Scope, at: number, depth: number): number {
+    const row = scope.enter(this.#buf, at, depth);
+    if (scope.growth > this.#limits.stanzaSize) {
+      throw new StreamError('policy-violation', 'a stanza uses prefixes of long namespaces too often');
+    }
+    return row;
+  }
+
   /** Gives back what was noted inside a stanza. */
   #leave(): void {
     const work = this.#work;
@@ -517,66 +436,7 @@ export class Scanner {
     if (!work) return;
     this.#work = null;
     work.size = 0;
-    if (work.bindings.length > 0) work.bindings.length = 0;
     if (spare.length < 64 && work.index.length < 1024) spare.push(work);
-  }
-
-  /**
-   * Checks the prefixes of the tag scanned last, which is `depth` deep, and binds those it declares (Namespaces in
-   * XML §5). Returns the row of the attribute that declares the namespace of the element, or -1.
-   */
-  #resolveTag(depth: number): number {
-    const buf = this.#buf;
-    const { bindings } = this.#work!;
-    for (let row = 0; row < tag.size; row += attributeStride) {
-      const colon = attributes[row + nameColon];
-      if (colon < 0 || colon - attributes[row] !== 5 || buf.latin1Slice(attributes[row], colon) !== 'xmlns') continue;
-      const prefix = buf.utf8Slice(colon + 1, attributes[row + nameEnd]);
-      bindings.push({ prefix, uri: declared(prefix, value(buf, row)), depth });
-      if (bindings.length > maxBindings) throw new StreamError('policy-violation', 'too many prefixes are declared');
-    }
-    this.#resolveAttributes(depth);
-    if (tag.colon < 0) return tag.xmlns;
-    const prefix = buf.utf8Slice(this.#nameOfTag(), tag.colon);
-    if (prefix === 'xml') throw new StreamError('bad-namespace-prefix', 'no element is in the namespace of xml:');
-    this.#resolve(prefix, depth);
-    if (depth === 1) this.#leans = true;
-    return depth === 2 ? rowDeclaring(buf, prefix) : -1;
-  }
-
-  #resolveAttributes(depth: number): void {
-    const buf = this.#buf;
-    let seen: Set<string> | null = null;
-    for (let row = 0; row < tag.size; row += attributeStride) {
-      const colon = attributes[row + nameColon];
-      if (colon < 0) continue;
-      const prefix = buf.utf8Slice(attributes[row], colon);
-      if (prefix === 'xml' || prefix === 'xmlns') continue;
-      const uri = this.#resolve(prefix, depth);
-      seen ??= new Set();
-      expandOnce(seen, uri, buf.utf8Slice(colon + 1, attributes[row + nameEnd]));
-    }
-  }
-
-  #nameOfTag(): number {
-    let at = tag.colon;
-    while (this.#buf[at - 1] !== lessThan) at--;
-    return at;
-  }
-
-  /** Finds the namespace of a prefix used by an element or attribute `depth` deep. */
-  #resolve(prefix: string, depth: number): string {
-    const { bindings } = this.#work!;
-    let at = bindings.length - 1;
-    while (at >= 0 && bindings[at].prefix !== prefix) at--;
-    const uri = at < 0 ? (this.#prefixes.get(prefix) ?? undeclared(prefix)) : bindings[at].uri;
-    const declaredAt = at < 0 ? 0 : bindings[at].depth;
-    if (declaredAt < Math.min(depth, 2)) this.#leans = true;
-    this.#growth += uri.length;
-    if (this.#growth > this.#limits.stanzaSize) {
-      throw new StreamError('policy-violation', 'a stanza uses prefixes of long namespaces too often');
-    }
-    return uri;
   }
 
   /** Puts the bytes behind those that are held. */
@@ -645,137 +505,7 @@ function mayEndTag(chunk: Uint8Array): boolean {
   return false;
 }
 
-/** The value of the attribute in that row, as the application sees it. */
-function value(buf: Bytes, row: number): string {
-  const flags = attributes[row + valueFlags];
-  const from = attributes[row + valueStart];
-  const to = attributes[row + valueEnd];
-  const raw = flags & notAscii ? buf.utf8Slice(from, to) : buf.latin1Slice(from, to);
-  return flags & notPlain ? unescapeAttribute(raw) : raw;
-}
-
-// The values that nearly every stanza has one of need no new string.
-const words: string[] = new Array(256).fill('');
-for (const word of 'message presence iq chat normal groupchat headline error get set result unavailable'.split(' ')) {
-  words[wordHash(word.length, word.charCodeAt(0), word.charCodeAt(word.length - 1))] = word;
-}
-
-function wordHash(length: number, first: number, last: number): number {
-  return (length * 29 + first * 5 + last) & 255;
-}
-
-function word(buf: Bytes, from: number, to: number): string {
-  const length = to - from;
-  if (length === 0) return '';
-  const known = words[wordHash(length, buf[from], buf[to - 1])];
-  if (known.length === length) {
-    let i = 0;
-    while (i < length && known.charCodeAt(i) === buf[from + i]) i++;
-    if (i === length) return known;
-  }
-  return buf.utf8Slice(from, to);
-}
-
-/** Reads the tag scanned last as the start tag of a stanza, whose `<` is at `at`. */
-function readFields(buf: Bytes, at: number, contentNs: string): StanzaFields {
-  const fields: Required<StanzaFields> = {
-    name: word(buf, tag.colon < 0 ? at + 1 : tag.colon + 1, tag.nameEnd),
-    ns: contentNs,
-    to: null,
-    from: null,
-    id: '',
-    type: '',
-    lang: '',
-    extra: '',
-    payload: noPayload,
-    index: noIndex,
-    malformed: '',
-  };
-  if (tag.xmlns >= 0) fields.ns = defaultNamespace(buf, tag.xmlns);
-  if (isContentNamespace(fields.ns)) fields.ns = ns.client;
-  for (let row = 0; row < tag.size; row += attributeStride) {
-    if (row !== tag.xmlns) readField(buf, row, fields);
-  }
-  return fields;
-}
-
-const noPayload = new Uint8Array(0);
-const noIndex: readonly number[] = [];
-
-function readField(buf: Bytes, row: number, fields: Required<StanzaFields>): void {
-  const from = attributes[row];
-  const to = attributes[row + nameEnd];
-  const first = buf[from];
-  const length = to - from;
-  if (length === 2 && first === 0x74 && buf[from + 1] === 0x6f) {
-    fields.to = Jid.tryParse(value(buf, row));
-    if (!fields.to) fields.malformed = 'to';
-  } else if (length === 2 && first === 0x69 && buf[from + 1] === 0x64) {
-    fields.id = value(buf, row);
-  } else if (length === 4 && first === 0x74 && isName(buf, from, 'type')) {
-    fields.type = attributes[row + valueFlags]
-      ? value(buf, row)
-      : word(buf, attributes[row + valueStart], attributes[row + valueEnd]);
-  } else if (length === 4 && first === 0x66 && isName(buf, from, 'from')) {
-    fields.from = Jid.tryParse(value(buf, row));
-    if (!fields.from && fields.malformed === '') fields.malformed = 'from';
-  } else if (length === 8 && first === 0x78 && isName(buf, from, 'xml:lang')) {
-    fields.lang = value(buf, row);
-  } else {
-    fields.extra += ` ${buf.utf8Slice(from, attributes[row + valueEnd] + 1)}`;
-  }
-}
-
-function isName(buf: Bytes, from: number, name: string): boolean {
-  for (let i = 0; i < name.length; i++) if (buf[from + i] !== name.charCodeAt(i)) return false;
-  return true;
-}
-
-/** The row of the attribute of the tag scanned last that declares a prefix, or -1. */
-function rowDeclaring(buf: Bytes, prefix: string): number {
-  for (let row = 0; row < tag.size; row += attributeStride) {
-    const colon = attributes[row + nameColon];
-    if (colon >= 0 && buf.utf8Slice(attributes[row], attributes[row + nameEnd]) === `xmlns:${prefix}`) return row;
-  }
-  return -1;
-}
-
-/** Whether a declaration may name a namespace that must not be the default. */
-function isSuspect(row: number): boolean {
-  const length = attributes[row + valueEnd] - attributes[row + valueStart];
-  return length === xmlNamespace.length || length === xmlnsNamespace.length || attributes[row + valueFlags] !== 0;
-}
-
-function defaultNamespace(buf: Bytes, row: number): string {
-  const uri = value(buf, row);
-  if (uri === xmlNamespace || uri === xmlnsNamespace) notWellFormed('a reserved namespace as the default');
-  return uri;
-}
-
-/** Checks a declaration `xmlns:prefix='uri'` (Namespaces in XML §3) and returns the URI. */
-function declared(prefix: string, uri: string): string {
-  if (prefix === 'xmlns') notWellFormed('the prefix xmlns is declared');
-  if (uri === '') notWellFormed('a prefix is declared to be in no namespace');
-  if ((prefix === 'xml') !== (uri === xmlNamespace)) notWellFormed('the prefix xml and its namespace belong together');
-  if (uri === xmlnsNamespace) notWellFormed('a reserved namespace is declared');
-  return uri;
-}
-
 /** Only white space may stand between stanzas (RFC 6120 §11.7); other text no schema of a stream allows. */
 function textBetween(): never {
   throw new StreamError('invalid-xml', 'text between stanzas');
-}
-
-function undeclared(prefix: string): never {
-  return notWellFormed(`the prefix ${prefix} is not declared`);
-}
-
-function expandOnce(seen: Set<string>, uri: string, local: string): void {
-  const expanded = `{${uri}}${local}`;
-  if (seen.has(expanded)) notWellFormed('an attribute occurs twice');
-  seen.add(expanded);
-}
-
-function unbind(bindings: Binding[], depth: number): void {
-  while (bindings.length > 0 && bindings[bindings.length - 1].depth >= depth) bindings.pop();
 }
