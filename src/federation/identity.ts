@@ -3,7 +3,6 @@ import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { rootCertificates, type TLSSocket } from 'node:tls';
 import { domainToASCII } from 'node:url';
-import * as x509 from '@peculiar/x509';
 import type { Verdict } from './edge.ts';
 
 const longestChain = 10;
@@ -11,6 +10,7 @@ const serverAuth = '1.3.6.1.5.5.7.3.1';
 const clientAuth = '1.3.6.1.5.5.7.3.2';
 const anyUsage = '2.5.29.37.0';
 const xmppAddr = '1.3.6.1.5.5.7.8.5';
+const subjectAltName = '2.5.29.17';
 const srvName = '1.3.6.1.5.5.7.8.7';
 
 /** Certificates that are trusted without a further signature, by subject. */
@@ -132,13 +132,26 @@ export interface CertificateName {
 
 /** The names of a certificate that count for XMPP: dNSName, SRVName, xmppAddr (RFC 6120 §13.7.1.2). */
 export function namesOf(certificate: X509Certificate): CertificateName[] {
-  const extension = new x509.X509Certificate(certificate.raw).getExtension('2.5.29.17');
-  if (!extension) return [];
   try {
-    return [...readNames(new Uint8Array(extension.value))];
+    const value = extensionOf(certificate.raw, subjectAltName);
+    return value ? [...readNames(value)] : [];
   } catch {
     return [];
   }
+}
+
+/** The value of an extension of a certificate (RFC 5280 §4.1), or null. */
+function extensionOf(der: Uint8Array, oid: string): Uint8Array | null {
+  const [certificate] = elements(der);
+  const [body] = elements(certificate.value);
+  const wrapped = [...elements(body.value)].find(({ tag }) => tag === 0xa3);
+  if (!wrapped) return null;
+  const [list] = elements(wrapped.value);
+  for (const extension of elements(list.value)) {
+    const parts = [...elements(extension.value)];
+    if (readOid(parts[0].value) === oid) return parts[parts.length - 1].value;
+  }
+  return null;
 }
 
 interface Tlv {

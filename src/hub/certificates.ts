@@ -1,14 +1,11 @@
 // The certificates we show: read from files and read again when these change, or made here; one TLS context a domain.
-import { constants, randomBytes, webcrypto, X509Certificate } from 'node:crypto';
+import { constants, X509Certificate } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import { domainToASCII } from 'node:url';
-import * as x509 from '@peculiar/x509';
 import type { Config } from './config.ts';
 import type { Log } from './log.ts';
-
-x509.cryptoProvider.set(webcrypto as never);
 
 export interface Expiry {
   domain: string;
@@ -31,7 +28,7 @@ interface Entry {
 const watchInterval = 5_000;
 const day = 86_400_000;
 /** A certificate made here holds a year and is made anew in its last month. */
-const madeFor = 365 * day;
+const daysMadeFor = 365;
 
 export class Certificates {
   readonly #log: Log;
@@ -168,26 +165,9 @@ function usable(files: Files): boolean {
 
 /** Makes a self-signed certificate for a domain. */
 async function make(domain: string, files: Files): Promise<void> {
-  const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
-  const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
-  const name = domainToASCII(domain) || domain;
-  const certificate = await x509.X509CertificateGenerator.createSelfSigned({
-    serialNumber: randomBytes(16)
-      .toString('hex')
-      .replace(/^[89a-f]/, '7'),
-    name: `CN=${name.slice(0, 60)}`,
-    notBefore: new Date(Date.now() - day),
-    notAfter: new Date(Date.now() + madeFor),
-    signingAlgorithm: algorithm,
-    keys: keys as webcrypto.CryptoKeyPair,
-    extensions: [new x509.SubjectAlternativeNameExtension([{ type: 'dns', value: name }])],
-  });
-  const key = Buffer.from(await webcrypto.subtle.exportKey('pkcs8', keys.privateKey)).toString('base64');
-  mkdirSync(join(files.key, '..'), { recursive: true, mode: 0o700 });
-  writeFileSync(
-    files.key,
-    `-----BEGIN PRIVATE KEY-----\n${key.replace(/.{64}/g, '$&\n').trimEnd()}\n-----END PRIVATE KEY-----\n`,
-    { mode: 0o600 },
-  );
-  writeFileSync(files.certificate, `${certificate.toString('pem')}\n`);
+  const { makeSelfSigned } = await import('./self-signed.ts');
+  const { certificate, key } = await makeSelfSigned(domainToASCII(domain) || domain, daysMadeFor);
+  mkdirSync(dirname(files.key), { recursive: true, mode: 0o700 });
+  writeFileSync(files.key, key, { mode: 0o600 });
+  writeFileSync(files.certificate, certificate);
 }

@@ -1,4 +1,5 @@
 // A certificate authority for tests and the demo, made at run time: real certificates, with whatever names and faults are asked for.
+import 'reflect-metadata';
 import { randomBytes, webcrypto } from 'node:crypto';
 import * as x509 from '@peculiar/x509';
 
