@@ -31,7 +31,10 @@ export const mostAttributes = 256;
 // Where the attributes of the tag scanned last stand. One table serves all scanners: it is read before the next tag.
 export const attributeStride = 6;
 export const attributes = new Int32Array(mostAttributes * attributeStride);
-/** Offsets into an attribute's row, which begins with the start of its name: end of the name, position of the colon in it or -1, value without quotes, flags. */
+/**
+ * Offsets into an attribute's row, which begins with the start of its name: the end of the name, the position of the
+ * colon in it or -1, the value without its quotes, and flags.
+ */
 export const nameEnd = 1;
 export const nameColon = 2;
 export const valueStart = 3;
