@@ -1,10 +1,8 @@
 // An XMPP client for tests and the demo: logs in over real sockets, sends XML, and waits for what it expects.
 import { EventEmitter } from 'node:events';
 import { createConnection } from 'node:net';
-import * as tls from 'node:tls';
-import { Element, el } from '../../src/xmpp/element.ts';
+import { type Element, el } from '../../src/xmpp/element.ts';
 import { ns } from '../../src/xmpp/namespaces.ts';
-import { parseElement } from '../../src/xmpp/payload.ts';
 import { channelBindings } from '../../src/xmpp/sasl/channel-binding.ts';
 import { plainMessage } from '../../src/xmpp/sasl/plain.ts';
 import { ScramClient, type ScramHash } from '../../src/xmpp/sasl/scram.ts';
@@ -245,10 +243,3 @@ export class Client {
 export function connectClient(options: ClientOptions): Promise<Client> {
   return new Client(options).open();
 }
-
-/** XML text as an element of a client's stream. */
-export function xml(text: string): Element {
-  return parseElement(text.replace(/^<(\w+)/, `<$1 xmlns='${ns.client}'`));
-}
-
-export { Element, tls };

@@ -1,0 +1,74 @@
+// A real Prosody on a loopback address of its own.
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Endpoint } from '../../src/hub/config.ts';
+import type { Issued } from '../support/authority.ts';
+import { type Peer, startProcess } from './process.ts';
+
+export type Mode = 'plaintext' | 'tls' | 'external';
+
+export interface PeerOptions {
+  address: string;
+  domain: string;
+  mode: Mode;
+  dns: Endpoint;
+  /** PEM of the authority it trusts. */
+  authority: string;
+  certificate: Issued;
+  /** More lines of its configuration. */
+  more?: string;
+}
+
+/** Starts Prosody on the standard ports of its address; clients may log in in the clear and register. */
+export async function startProsody(options: PeerOptions): Promise<Peer> {
+  const { address, domain, mode, dns, authority, certificate, more = '' } = options;
+  const directory = mkdtempSync(join(tmpdir(), 'isthmus-prosody-'));
+  mkdirSync(join(directory, 'data'));
+  const file = (name: string, text: string): string => {
+    writeFileSync(join(directory, name), text, { mode: 0o600 });
+    return join(directory, name);
+  };
+  const ca = file('ca.crt', authority);
+  const crt = file('domain.crt', certificate.certificate);
+  const key = file('domain.key', certificate.key);
+  const tls = mode === 'plaintext' ? '' : '"tls";';
+  const config = file(
+    'prosody.cfg.lua',
+    `run_as_root = true
+daemonize = false
+pidfile = "${join(directory, 'prosody.pid')}"
+data_path = "${join(directory, 'data')}"
+interfaces = { "${address}" }
+local_interfaces = { "${address}" }
+admin_socket = "${join(directory, 'admin.sock')}"
+modules_enabled = { "roster"; "saslauth"; ${tls} "dialback"; "disco"; "ping"; "register"; "version"; }
+modules_disabled = { "admin_shell"; ${mode === 'plaintext' ? '"tls";' : ''} ${mode === 'external' ? '"dialback";' : ''} }
+allow_registration = true
+c2s_require_encryption = false
+allow_unencrypted_plain_auth = true
+s2s_require_encryption = ${mode !== 'plaintext'}
+s2s_secure_auth = ${mode === 'external'}
+authentication = "internal_plain"
+unbound = { resolvconf = false; hoststxt = false; forward = { "${dns.host}@${dns.port}" };
+  options = { ["do-not-query-localhost:"] = "no"; ["local-zone:"] = "test. transparent" } }
+log = { debug = "*console" }
+ssl = { cafile = "${ca}"; certificate = "${crt}"; key = "${key}" }
+${more}
+VirtualHost "${domain}"
+`,
+  );
+  const running = await startProcess(
+    { command: 'prosody', args: ['--config', config, '-F'], cwd: directory },
+    { host: address, port: 5269 },
+  );
+  return {
+    address,
+    domain,
+    log: running.log,
+    async stop() {
+      await running.stop();
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}
