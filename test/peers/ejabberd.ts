@@ -42,12 +42,15 @@ modules:
 ${mode === 'external' ? '' : '  mod_s2s_dialback: {}\n'}${more}`,
   );
   const nameServer = `{nameserver, {${dns.host.replaceAll('.', ',')}}, ${dns.port}}.`;
-  // Names are looked up by Erlang itself: the C library knows no other port than 53.
-  const inetrc = file('inetrc', `{resolv_conf, "/dev/null"}.\n{hosts_file, ""}.\n{lookup, [dns]}.\n${nameServer}\n`);
+  // Erlang asks our name server for SRV, but the C library for addresses, which knows no other port than 53: it gets
+  // a hosts file in a mount namespace of its own.
+  const inetrc = file('inetrc', `{resolv_conf, "/dev/null"}.\n${nameServer}\n`);
+  const hosts = file('hosts', `127.0.0.1 localhost\n${options.hosts ?? ''}\n`);
+  const erlang = `erl -noinput +sbwt none -mnesia dir '"${join(directory, 'mnesia')}"' -s ejabberd`;
   const running = await startProcess(
     {
-      command: 'erl',
-      args: ['-noinput', '+sbwt', 'none', '-mnesia', 'dir', `"${join(directory, 'mnesia')}"`, '-s', 'ejabberd'],
+      command: 'unshare',
+      args: ['-m', 'sh', '-c', `mount --bind ${hosts} /etc/hosts && exec ${erlang}`],
       cwd: directory,
       env: {
         ERL_LIBS: '/usr/lib/x86_64-linux-gnu',

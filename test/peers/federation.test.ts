@@ -69,6 +69,7 @@ ${domain} 60 IN A ${address}`);
           domain,
           mode,
           dns: zones.server,
+          hosts: '127.0.0.2 xmpp.hub.test hub.test',
           authority: authority.certificate,
           certificate: await issue([domain]),
         });

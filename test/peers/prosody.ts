@@ -16,6 +16,8 @@ export interface PeerOptions {
   /** PEM of the authority it trusts. */
   authority: string;
   certificate: Issued;
+  /** Lines of a hosts file, for a peer that cannot be told where to ask for addresses. */
+  hosts?: string;
   /** More lines of its configuration. */
   more?: string;
 }
