@@ -75,7 +75,7 @@ export class Negotiation {
     }
     if (!/^1\.\d+$/.test(header.attrs.version ?? '')) return this.stream.close(new StreamError('unsupported-version'));
     this.#domain = domain;
-    this.stream.sendElement(el('features', ns.streams, {}, ...this.#features()).withAttrs({}));
+    this.stream.sendFeatures(this.#features());
   }
 
   #features(): (Element | null)[] {

@@ -105,7 +105,7 @@ export class InboundLink {
     this.#local = to;
     this.#remote = from;
     if (/^1\.\d+$/.test(header.attrs.version ?? '')) {
-      this.stream.sendElement(el('features', ns.streams, {}, ...this.#features()));
+      this.stream.sendFeatures(this.#features());
     }
   }
 

@@ -154,6 +154,20 @@ export class Stream {
     if (!this.#closing) this.#push(element.toString(this.contentNs));
   }
 
+  /** Sends what the stream offers in this phase (RFC 6120 §4.3.2). */
+  sendFeatures(features: readonly (Element | null)[]): void {
+    if (!this.#closing) this.#push(this.#prefixed(el('features', ns.streams, {}, ...features)));
+  }
+
+  /**
+   * An element of the streams namespace with the prefix that everybody writes.
+   * COMPAT(ejabberd, and clients that look at names only): it knows `stream:features`, not the namespace.
+   */
+  #prefixed({ name, children }: Element): string {
+    const inner = children.map(child => (typeof child === 'string' ? '' : child.toString(this.contentNs)));
+    return `<stream:${name}>${inner.join('')}</stream:${name}>`;
+  }
+
   /** Writes XML text as it is: only for text that is a constant of ours. */
   sendText(xml: string): void {
     if (!this.#closing) this.#push(xml);
@@ -239,13 +253,7 @@ export class Stream {
     if (this.#closing) return;
     this.#error = error;
     if (!this.#headerSent) this.open({ version: '1.0' });
-    if (error)
-      this.#push(
-        streamErrorElement(error)
-          .toString(this.contentNs)
-          .replace(/^<error xmlns='[^']*'/, '<stream:error')
-          .replace(/<\/error>$/, '</stream:error>'),
-      );
+    if (error) this.#push(this.#prefixed(streamErrorElement(error)));
     this.#push('</stream:stream>');
     this.flush();
     this.#closing = true;
