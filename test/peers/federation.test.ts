@@ -2,33 +2,16 @@
 import assert from 'node:assert/strict';
 import { ns } from '../../src/xmpp/namespaces.ts';
 import { createAuthority, selfSigned } from '../support/authority.ts';
-import { type Client, connectClient } from '../support/client.ts';
+import type { Client } from '../support/client.ts';
 import { startTestHub, type TestHub } from '../support/hubs.ts';
 import { recordsOf } from '../support/partners.ts';
 import { startZones, type Zones } from '../support/zones.ts';
 import { startEjabberd } from './ejabberd.ts';
+import { peerClient } from './people.ts';
 import type { Peer } from './process.ts';
 import { type Mode, type PeerOptions, startProsody } from './prosody.ts';
 
 const patience = 20_000;
-
-/** Registers (where it is new) and logs in on a peer. */
-export async function peerClient(peer: Peer, user: string): Promise<Client> {
-  const options = {
-    jid: `${user}@${peer.domain}`,
-    password: 'secret',
-    host: peer.address,
-    port: 5222,
-    security: 'plain' as const,
-  };
-  const before = await connectClient({ ...options, bare: true });
-  await before.asks(
-    'set',
-    `<query xmlns='${ns.register}'><username>${user}</username><password>secret</password></query>`,
-  );
-  before.drop();
-  return connectClient({ ...options, mechanism: 'PLAIN' });
-}
 
 const peers: { name: string; address: string; start: (options: PeerOptions) => Promise<Peer> }[] = [
   { name: 'Prosody', address: '127.0.0.3', start: startProsody },
