@@ -1,30 +1,29 @@
 // The store on node:sqlite: one connection, write-ahead log, commits in groups, and the disk flush off the event loop.
-import { closeSync, fdatasync, mkdirSync, openSync, statSync } from 'node:fs';
+import { closeSync, fdatasync, fsyncSync, mkdirSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { DatabaseSync, type StatementSync } from 'node:sqlite';
-import { Worker } from 'node:worker_threads';
-import { type Migration, type Row, type SqlValue, type Statement, type Store, StoreError } from '../hub/store.ts';
+import { DatabaseSync } from 'node:sqlite';
+import { type Migration, type Statement, type Store, StoreError } from '../hub/store.ts';
+import { WriteAheadLog } from './log.ts';
+import { SqliteStatement } from './statement.ts';
 
 /** How long writes that nobody waits for may wait for others, in ms. */
 const commitDelay = 10;
-/** The size of the write-ahead log at which it is moved into the database, by a thread of its own. */
-const checkpointSize = 8 * 1024 * 1024;
 const mostStatements = 500;
 
 /** Opens (and makes, where it is new) a database file. Throws StoreError saying why it cannot be used. */
 export function openSqlite(path: string): Store {
-  try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  } catch (error) {
-    throw new StoreError(`${dirname(path)} cannot be made: ${(error as NodeJS.ErrnoException).code}; check \`data\``);
-  }
+  makeFile(path);
   let database: DatabaseSync | null = null;
   try {
     database = new DatabaseSync(path, { timeout: 5000 });
-    database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0;');
+    const mode = database.prepare('PRAGMA journal_mode = WAL').get()?.journal_mode;
+    if (mode !== 'wal') {
+      throw new StoreError(`${path}: its file system cannot hold a write-ahead log; let \`data\` be on a local disk`);
+    }
+    database.exec('PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0');
     database.exec('CREATE TABLE IF NOT EXISTS schema_versions (owner TEXT PRIMARY KEY, version INTEGER NOT NULL)');
     database.exec('BEGIN IMMEDIATE; COMMIT');
-    return new SqliteStore(database, path);
+    return new SqliteStore(database, path, new WriteAheadLog(database, path));
   } catch (error) {
     database?.close();
     throw storeError(error, path);
@@ -35,26 +34,65 @@ export function openSqlite(path: string): Store {
 export function openMemory(): Store {
   const database = new DatabaseSync(':memory:');
   database.exec('CREATE TABLE schema_versions (owner TEXT PRIMARY KEY, version INTEGER NOT NULL)');
-  return new SqliteStore(database, '');
+  return new SqliteStore(database, 'the store in memory', null);
+}
+
+/** Makes what is missing of directory and file, to be read by this user alone, and brings their names onto the disk. */
+function makeFile(path: string): void {
+  const directory = dirname(path);
+  try {
+    const made = mkdirSync(directory, { recursive: true, mode: 0o700 });
+    if (made !== undefined) syncDirectory(dirname(made));
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const why = code === 'EEXIST' || code === 'ENOTDIR' ? 'a file is in its place' : code;
+    throw new StoreError(`${directory} cannot be made: ${why}; check \`data\``);
+  }
+  try {
+    // Never opened where it is there: closing it again would drop the locks that SQLite holds in this process.
+    closeSync(openSync(path, 'wx', 0o600));
+    syncDirectory(directory);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST') return;
+    if (code === 'ENOSPC') throw new StoreError(`${path}: the disk is full; free space and start again`);
+    throw new StoreError(`${path} cannot be made: ${code}; check that this user can write to its directory`);
+  }
+}
+
+function syncDirectory(path: string): void {
+  const descriptor = openSync(path, 'r');
+  try {
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
 }
 
 function storeError(error: unknown, path: string): StoreError {
+  return known(error, path) ?? new StoreError(`${path}: ${(error as Error).message}`);
+}
+
+/** What SQLite says, in words for the operator; null where it is the statement's own fault (a constraint, say). */
+function known(error: unknown, path: string): StoreError | null {
   if (error instanceof StoreError) return error;
   const { message, errcode } = error as { message: string; errcode?: number };
   switch ((errcode ?? 0) & 0xff) {
+    case 5: // SQLITE_BUSY
+      return new StoreError(`${path} is in use by another process`);
     case 8: // SQLITE_READONLY
       return new StoreError(`${path} is read-only; the hub needs to write there`);
-    case 13: // SQLITE_FULL
-      return new StoreError(`${path}: the disk is full; free space and start again`);
+    case 10: // SQLITE_IOERR
+      return new StoreError(`${path}: the disk failed (${message}); check it before you go on`);
     case 11: // SQLITE_CORRUPT
     case 26: // SQLITE_NOTADB
       return new StoreError(`${path} is damaged or no database; restore a backup`);
+    case 13: // SQLITE_FULL
+      return new StoreError(`${path}: the disk is full; free space`);
     case 14: // SQLITE_CANTOPEN
-      return new StoreError(`${path} cannot be opened; check that its directory can be written by this user`);
-    case 5: // SQLITE_BUSY
-      return new StoreError(`${path} is in use by another process`);
+      return new StoreError(`${path} cannot be opened; check that it is a file and that this user can write to it`);
     default:
-      return new StoreError(`${path}: ${message}`);
+      return null;
   }
 }
 
@@ -66,22 +104,30 @@ interface Waiter {
 class SqliteStore implements Store {
   readonly #database: DatabaseSync;
   readonly #path: string;
-  readonly #log: number;
+  /** Null: the store lives in memory. */
+  readonly #log: WriteAheadLog | null;
   readonly #statements = new Map<string, SqliteStatement>();
+  /** Whether the group's transaction is open. */
   #open = false;
   #savepoints = 0;
-  #timer: NodeJS.Timeout | NodeJS.Immediate | null = null;
-  #timerIsImmediate = false;
+  #later: NodeJS.Timeout | null = null;
+  #soon: NodeJS.Immediate | null = null;
   #waiters: Waiter[] = [];
   #flushing = false;
   #unflushed: Waiter[] = [];
-  #checkpointing: Promise<void> | null = null;
+  /** How many groups were committed, and how many of them are on the disk. */
+  #committed = 0;
+  #flushed = 0;
+  /** A group was lost and nobody waited for it: who asks next is told. */
+  #lost: StoreError | null = null;
+  /** A flush failed: what the kernel still has of the log can no longer be trusted, nor a later flush. */
+  #broken: StoreError | null = null;
   #closed = false;
 
-  constructor(database: DatabaseSync, path: string) {
+  constructor(database: DatabaseSync, path: string, log: WriteAheadLog | null) {
     this.#database = database;
     this.#path = path;
-    this.#log = path === '' ? -1 : openSync(`${path}-wal`, 'r+');
+    this.#log = log;
   }
 
   migrate(owner: string, steps: readonly Migration[]): void {
@@ -102,7 +148,7 @@ class SqliteStore implements Store {
   prepare(sql: string): Statement {
     const known = this.#statements.get(sql);
     if (known) return known;
-    const statement = new SqliteStatement(this.#database.prepare(sql), () => this.begin());
+    const statement = new SqliteStatement(this.#database, sql, this);
     if (this.#statements.size >= mostStatements) this.#statements.delete(this.#statements.keys().next().value!);
     this.#statements.set(sql, statement);
     return statement;
@@ -111,140 +157,119 @@ class SqliteStore implements Store {
   atomic<T>(work: () => T): T {
     this.begin();
     const name = `s${this.#savepoints++}`;
-    this.#database.exec(`SAVEPOINT ${name}`);
     try {
+      this.#database.exec(`SAVEPOINT ${name}`);
       const result = work();
       this.#database.exec(`RELEASE ${name}`);
       return result;
     } catch (error) {
-      this.#database.exec(`ROLLBACK TO ${name}; RELEASE ${name}`);
-      throw error;
+      const failure = this.failed(error);
+      // A group that was lost has taken its savepoints with it.
+      if (this.#open) this.#database.exec(`ROLLBACK TO ${name}; RELEASE ${name}`);
+      throw failure;
     } finally {
       this.#savepoints--;
     }
   }
 
   durable(): Promise<void> {
-    if (this.#closed) return Promise.reject(new StoreError('the store is closed'));
+    if (this.#closed) return Promise.reject(new StoreError(`${this.#path} is closed`));
+    const lost = this.#lost;
+    if (lost) {
+      this.#lost = null;
+      return Promise.reject(lost);
+    }
+    if (!this.#open && this.#flushed === this.#committed) return Promise.resolve();
     return new Promise((resolve, reject) => {
       this.#waiters.push({ resolve, reject });
-      this.#schedule(true);
+      this.#soon ??= setImmediate(() => this.#commit());
     });
   }
 
   async close(): Promise<void> {
     if (this.#closed) return;
-    const last = this.durable();
-    this.#closed = true;
-    await last;
-    await this.#checkpointing;
-    if (this.#path !== '') this.#database.exec('PRAGMA wal_checkpoint(TRUNCATE)');
-    this.#cancel();
-    if (this.#open) this.#commit();
-    this.#database.close();
-    if (this.#log >= 0) closeSync(this.#log);
+    try {
+      const last = this.durable();
+      this.#closed = true;
+      await last;
+    } finally {
+      if (this.#open) this.#commit();
+      await this.#log?.close();
+      this.#database.close();
+    }
   }
 
-  /** Opens the group's transaction, unless it is open. */
+  /** Opens the group's transaction, unless it is open. Throws StoreError. */
   begin(): void {
     if (this.#open) return;
-    this.#database.exec('BEGIN IMMEDIATE');
+    try {
+      this.#database.exec('BEGIN IMMEDIATE');
+    } catch (error) {
+      throw storeError(error, this.#path);
+    }
     this.#open = true;
-    this.#schedule(false);
+    this.#later ??= setTimeout(() => this.#commit(), commitDelay);
   }
 
-  #schedule(soon: boolean): void {
-    if (this.#timer && (this.#timerIsImmediate || !soon)) return;
-    this.#cancel();
-    this.#timerIsImmediate = soon;
-    this.#timer = soon ? setImmediate(() => this.#commit()) : setTimeout(() => this.#commit(), commitDelay);
-  }
-
-  #cancel(): void {
-    if (this.#timer && this.#timerIsImmediate) clearImmediate(this.#timer as NodeJS.Immediate);
-    else if (this.#timer) clearTimeout(this.#timer as NodeJS.Timeout);
-    this.#timer = null;
+  /** What to throw for an error of a statement. On some, SQLite takes back the whole transaction: then the group is lost. */
+  failed(error: unknown): unknown {
+    const failure = known(error, this.#path) ?? error;
+    if (this.#open && !this.#database.isTransaction) this.#lose(storeError(failure, this.#path));
+    return failure;
   }
 
   /** Ends the group: one commit for all of its writes, then one flush for all who wait. */
   #commit(): void {
-    this.#cancel();
-    const waiters = this.#waiters;
-    this.#waiters = [];
-    try {
-      if (this.#open) {
-        this.#open = false;
+    if (this.#later) clearTimeout(this.#later);
+    if (this.#soon) clearImmediate(this.#soon);
+    this.#later = this.#soon = null;
+    if (this.#open) {
+      try {
         this.#database.exec('COMMIT');
+      } catch (error) {
+        return this.#lose(storeError(error, this.#path));
       }
-    } catch (error) {
-      // What was written in this group is lost: whoever waits for it is told.
-      if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
-      const failure = storeError(error, this.#path);
-      for (const waiter of waiters) waiter.reject(failure);
-      return;
+      this.#open = false;
+      this.#committed++;
+      this.#log?.tend();
     }
-    if (waiters.length === 0) return;
-    this.#unflushed.push(...waiters);
+    this.#unflushed.push(...this.#waiters.splice(0));
     this.#flush();
+  }
+
+  /** What was written in this group is gone: whoever waits for it is told, or else who asks next. */
+  #lose(failure: StoreError): void {
+    this.#open = false;
+    try {
+      if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
+    } catch {
+      // There is nothing left to take back.
+    }
+    if (this.#waiters.length === 0) this.#lost = failure;
+    for (const waiter of this.#waiters.splice(0)) waiter.reject(failure);
   }
 
   /** COMMIT has written the log; fdatasync, on a thread of the pool, brings it onto the disk. */
   #flush(): void {
     if (this.#flushing || this.#unflushed.length === 0) return;
-    const waiters = this.#unflushed;
-    this.#unflushed = [];
-    if (this.#log < 0) {
-      for (const waiter of waiters) waiter.resolve();
+    const waiters = this.#unflushed.splice(0);
+    if (this.#broken) {
+      for (const waiter of waiters) waiter.reject(this.#broken);
       return;
     }
-    this.#flushing = true;
-    fdatasync(this.#log, error => {
+    const upTo = this.#committed;
+    const done = (error: Error | null) => {
       this.#flushing = false;
-      for (const waiter of waiters) error ? waiter.reject(storeError(error, this.#path)) : waiter.resolve();
+      if (error) {
+        this.#broken = new StoreError(`${this.#path}: the disk failed (${error.message}); check it, then restart`);
+      } else {
+        this.#flushed = upTo;
+      }
+      for (const waiter of waiters) this.#broken ? waiter.reject(this.#broken) : waiter.resolve();
       this.#flush();
-      this.#checkpoint();
-    });
-  }
-
-  #checkpoint(): void {
-    if (this.#checkpointing || this.#closed) return;
-    if (statSync(`${this.#path}-wal`).size < checkpointSize) return;
-    const file = import.meta.url.endsWith('.ts') ? './checkpoint.ts' : './checkpoint.js';
-    const worker = new Worker(new URL(file, import.meta.url), { workerData: this.#path });
-    this.#checkpointing = new Promise(resolve => {
-      worker.on('error', () => {}); // It is tried again with the next flush; the log only stays longer.
-      worker.on('exit', () => {
-        this.#checkpointing = null;
-        resolve();
-      });
-    });
-  }
-}
-
-class SqliteStatement implements Statement {
-  readonly #statement: StatementSync;
-  readonly #begin: () => void;
-
-  constructor(statement: StatementSync, begin: () => void) {
-    this.#statement = statement;
-    this.#begin = begin;
-  }
-
-  get(...values: SqlValue[]): Row | undefined {
-    return this.#statement.get(...values) as Row | undefined;
-  }
-
-  all(...values: SqlValue[]): Row[] {
-    return this.#statement.all(...values) as Row[];
-  }
-
-  iterate(...values: SqlValue[]): IterableIterator<Row> {
-    return this.#statement.iterate(...values) as IterableIterator<Row>;
-  }
-
-  run(...values: SqlValue[]): { changes: number; lastId: number } {
-    this.#begin();
-    const { changes, lastInsertRowid } = this.#statement.run(...values);
-    return { changes: Number(changes), lastId: Number(lastInsertRowid) };
+    };
+    if (!this.#log) return done(null);
+    this.#flushing = true;
+    fdatasync(this.#log.descriptor, done);
   }
 }
