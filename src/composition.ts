@@ -21,7 +21,8 @@ import { ConnectionGuard, formatEndpoint, type Listening, listen } from './hub/l
 import { createLog, type Log } from './hub/log.ts';
 import { createMetrics, type Metrics } from './hub/metrics.ts';
 import type { Store } from './hub/store.ts';
-import { modules, removeAccount, softwareVersion } from './modules/index.ts';
+import { version } from './hub/version.ts';
+import { modules, removeAccount } from './modules/index.ts';
 import { adminCommands } from './operations.ts';
 import { openSqlite } from './store/sqlite.ts';
 import { WebServer } from './web/server.ts';
@@ -248,7 +249,7 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
   ready = true;
   log.info(
     {
-      version: softwareVersion,
+      version: version,
       domains: [...config.domains.keys()],
       ...Object.fromEntries(Object.entries(listening).map(([name, at]) => [name, at.map(formatEndpoint)])),
     },

@@ -6,8 +6,8 @@ import { accountsOf, openDirectories, type RunningHub, startHub, storePath } fro
 import { makeDataDirectory } from './hub/admin.ts';
 import type { Config } from './hub/config.ts';
 import { createLog } from './hub/log.ts';
+import { version } from './hub/version.ts';
 import { inspect } from './inspection.ts';
-import { softwareVersion } from './modules/index.ts';
 import { openSqlite } from './store/sqlite.ts';
 
 /** Runs a hub until a signal ends it. Resolves to the exit code. */
@@ -44,7 +44,7 @@ process.exitCode = await run(process.argv.slice(2), commands, {
     return { accounts, close: () => store.close() };
   },
   check: inspect,
-  version: softwareVersion,
+  version: version,
 });
 // The hub's sockets may still be closing; nothing that matters is left.
 if (process.argv[2] === 'start') process.exit();

@@ -4,7 +4,7 @@ import type { RunningHub } from './composition.ts';
 import { type AdminCommand, UsageError } from './hub/admin.ts';
 import { loadConfig } from './hub/config.ts';
 import { formatEndpoint } from './hub/listener.ts';
-import { softwareVersion } from './modules/index.ts';
+import { version } from './hub/version.ts';
 import { el } from './xmpp/element.ts';
 import { Jid } from './xmpp/jid.ts';
 import { ns } from './xmpp/namespaces.ts';
@@ -55,7 +55,7 @@ function localDomain({ config }: RunningHub): string {
 function status({ hub, links, components, certificates, started, listening, config, bridges }: RunningHub): unknown {
   const outbound = links.outbound;
   return {
-    version: softwareVersion,
+    version: version,
     up: `${Math.floor((Date.now() - started) / 1000)} s`,
     memory: `${Math.round(process.memoryUsage.rss() / 1024 / 1024)} MiB`,
     configuration: config.file || '(defaults)',

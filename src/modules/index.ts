@@ -15,7 +15,6 @@ import { vcard } from './vcard.ts';
 import { version } from './version.ts';
 
 export { removeAccount } from './registration.ts';
-export { softwareVersion } from './version.ts';
 
 export const modules: readonly Module[] = [
   blocking,

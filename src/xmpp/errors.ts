@@ -1,4 +1,5 @@
 // The two protocol error families: a StanzaError goes back to a sender, a StreamError closes a stream.
+import type { Element } from './element.ts';
 
 /** The error types of RFC 6120 §8.3.2. */
 export type ErrorType = 'auth' | 'cancel' | 'continue' | 'modify' | 'wait';
@@ -38,12 +39,20 @@ export class StanzaError extends Error {
   readonly type: ErrorType;
   /** The human-readable text, if there is one to send. */
   readonly text: string;
+  /** A condition of the application's own, beside the defined one (RFC 6120 §8.3.4). */
+  readonly more: Element | undefined;
 
-  constructor(condition: StanzaCondition, text = '', type: ErrorType = stanzaConditions[condition]) {
+  constructor(
+    condition: StanzaCondition,
+    text = '',
+    type: ErrorType = stanzaConditions[condition],
+    more: Element | undefined = undefined,
+  ) {
     super(text ? `${condition}: ${text}` : condition);
     this.condition = condition;
     this.type = type;
     this.text = text;
+    this.more = more;
   }
 }
 

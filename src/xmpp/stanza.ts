@@ -243,7 +243,7 @@ export class Stanza {
 
   /** As `error`, from a thrown StanzaError. */
   refuse(error: StanzaError): Stanza {
-    return this.error(error.condition, error.text, error.type);
+    return this.error(error.condition, error.text, error.type, error.more);
   }
 
   /** The start tag, or the whole empty-element tag where there is no payload. */
