@@ -89,7 +89,7 @@ export function formValues(x: Element): FormValues {
 }
 
 /** The first value of a field, or ''. */
-export function valueOf(values: FormValues, name: string): string {
+export function textOf(values: FormValues, name: string): string {
   return values.get(name)?.[0] ?? '';
 }
 

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { AdHocCommands } from '../../src/hub/ad-hoc.ts';
 import { el } from '../../src/xmpp/element.ts';
 import { StanzaError } from '../../src/xmpp/errors.ts';
-import { formElement, valueOf } from '../../src/xmpp/form.ts';
+import { formElement, textOf } from '../../src/xmpp/form.ts';
 import { Jid } from '../../src/xmpp/jid.ts';
 import { ns } from '../../src/xmpp/namespaces.ts';
 import { Stanza } from '../../src/xmpp/stanza.ts';
@@ -35,8 +35,8 @@ describe('ad-hoc commands', () => {
     allowed: from => from.local === 'romeo',
     form: () => ({ title: 'Greet', fields: [{ var: 'whom', type: 'text-single', required: true }] }),
     run: values => {
-      if (!valueOf(values, 'whom')) throw new StanzaError('not-acceptable', 'whom?');
-      return `Hello, ${valueOf(values, 'whom')}`;
+      if (!textOf(values, 'whom')) throw new StanzaError('not-acceptable', 'whom?');
+      return `Hello, ${textOf(values, 'whom')}`;
     },
   });
 
