@@ -7,6 +7,7 @@ import { kinds } from './bridges/index.ts';
 import { ClientServer } from './c2s/server.ts';
 import { LocalRoute, SessionTable } from './c2s/sessions.ts';
 import type { Accounts } from './cli/account.ts';
+import { Attachment } from './components/attachment.ts';
 import { ComponentServer } from './components/server.ts';
 import { createAccounts } from './directory/accounts.ts';
 import { authorities, judgePeer, type Roots, readRoots } from './federation/identity.ts';
@@ -38,6 +39,8 @@ export interface RunningHub {
   readonly links: Links;
   readonly components: ComponentServer;
   readonly bridges: BridgeHost;
+  /** The other server that the bridges serve, where `attach` names one. */
+  readonly attachment: Attachment | null;
   readonly certificates: Certificates;
   readonly accounts: Accounts;
   readonly started: number;
@@ -133,11 +136,12 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
   const bridges = new BridgeHost(kinds);
   const links = new Links();
   const directories = openDirectories(config, store);
-  const hub = new Kernel({ config, log, metrics, store, sessions: table, directories }, [
+  const attachment = config.attach ? new Attachment({ ...config.attach, resolver }, () => hub) : null;
+  const hub: Kernel = new Kernel({ config, log, metrics, store, sessions: table, directories }, [
     bridges,
     components,
     sessions,
-    links,
+    attachment ?? links,
   ]);
   sessions.attach(hub);
   components.attach(hub);
@@ -164,6 +168,8 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
   for (const module of modules) await hub.start(module);
   await bridges.start();
   undo.push(() => bridges.stop());
+  attachment?.start();
+  undo.push(() => attachment?.stop());
 
   const accounts = accountsOf(config, directories, jid => removeAccount(hub, jid));
   const guard = new ConnectionGuard(config.limits.connections);
@@ -185,6 +191,7 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
     links,
     components,
     bridges,
+    attachment,
     certificates,
     accounts,
     started,
