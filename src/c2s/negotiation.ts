@@ -196,8 +196,10 @@ export class Negotiation {
         this.stream.sendText(`<challenge xmlns='${ns.sasl}'>${base64(outcome.challenge)}</challenge>`);
         return;
       }
-      this.#user = Jid.of(outcome.user, this.#domain, '');
-      const { config } = this.#server;
+      const user = Jid.of(outcome.user, this.#domain, '');
+      const { config, hub } = this.#server;
+      if (await hub.emit('login', user)) throw new SaslError('account-disabled');
+      this.#user = user;
       this.stream.sendText(
         outcome.data?.length
           ? `<success xmlns='${ns.sasl}'>${base64(outcome.data)}</success>`

@@ -2,14 +2,17 @@
 import { randomBytes } from 'node:crypto';
 import type { Element } from '../xmpp/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
+import type { Form } from '../xmpp/form.ts';
 import type { Jid } from '../xmpp/jid.ts';
 import { Stanza } from '../xmpp/stanza.ts';
+import { type AdHocCommand, AdHocCommands } from './ad-hoc.ts';
 import type { Config } from './config.ts';
 import type { Directory } from './directory.ts';
 import type { Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import type {
   DiscoIdentity,
+  DiscoNodes,
   Hub,
   IqHandler,
   IqScope,
@@ -29,6 +32,7 @@ interface Registered<T> {
   what: T;
 }
 
+type FormSource = (domain: string) => Form | null;
 type Listener = Registered<(...args: unknown[]) => unknown>;
 
 interface Waiting {
@@ -62,7 +66,10 @@ export class Kernel implements Hub {
   readonly #features = { domain: [] as Registered<string>[], account: [] as Registered<string>[] };
   readonly #identities = { domain: [] as Registered<DiscoIdentity>[], account: [] as Registered<DiscoIdentity>[] };
   readonly #items: Registered<(domain: string) => { jid: string; name?: string }[]>[] = [];
+  readonly #forms = { domain: [] as Registered<FormSource>[], account: [] as Registered<FormSource>[] };
+  readonly #nodes: Registered<DiscoNodes>[] = [];
   readonly #streamFeatures: Registered<Element>[] = [];
+  readonly commands = new AdHocCommands();
   #registrar: Registered<Registrar> | null = null;
   #config: Config;
   readonly #switches: Switches;
@@ -175,6 +182,29 @@ export class Kernel implements Hub {
 
   items(domain: string): { jid: string; name?: string }[] {
     return open(this.#items, domain).flatMap(source => source(domain));
+  }
+
+  discoForm(of: 'domain' | 'account', what: FormSource): void {
+    this.#forms[of].push({ gate: this.#starting, what });
+  }
+
+  discoForms(of: 'domain' | 'account', domain: string): Form[] {
+    return open(this.#forms[of], domain)
+      .map(source => source(domain))
+      .filter(form => form !== null);
+  }
+
+  discoNodes(what: DiscoNodes): void {
+    this.#nodes.push({ gate: this.#starting, what });
+  }
+
+  nodesAt(domain: string): DiscoNodes[] {
+    return open(this.#nodes, domain);
+  }
+
+  command(command: AdHocCommand): void {
+    const gate = this.#starting;
+    this.commands.add({ offered: at => isOpen(gate, at.domain), ...command });
   }
 
   streamFeature(what: Element): void {
@@ -314,9 +344,11 @@ function domainOf(moment: keyof Moments, subject: unknown): string | null {
     case 'session-unavailable':
       return (subject as Session).jid.domain;
     case 'presence-received':
+    case 'domain-message':
     case 'message-delivered':
     case 'message-undelivered':
       return (subject as Stanza).to!.domain;
+    case 'login':
     case 'roster-changed':
     case 'presence-source':
       return (subject as Jid).domain;

@@ -1,8 +1,10 @@
 // The contract between the hub and its modules: one XMPP feature per file, registered here, unregistered by the hub.
 import type { Element } from '../xmpp/element.ts';
 import type { StreamError } from '../xmpp/errors.ts';
+import type { Form } from '../xmpp/form.ts';
 import type { Jid } from '../xmpp/jid.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
+import type { AdHocCommand, AdHocCommands } from './ad-hoc.ts';
 import type { Config } from './config.ts';
 import type { Directory } from './directory.ts';
 import type { Log } from './log.ts';
@@ -62,8 +64,19 @@ export type IqHandler = (request: Request) => Element | Stanza | null | Promise<
  */
 export type IqScope = 'domain' | 'account' | 'own-account' | 'any';
 
+/**
+ * Answers discovery of nodes at the domain or at accounts (XEP-0030 §3.2, §4.2). Null: the node is none of its own. An
+ * address that the request may not see has been refused before.
+ */
+export interface DiscoNodes {
+  info?(node: string, request: Request): Element | null | Promise<Element | null>;
+  items?(node: string, request: Request): Element | null | Promise<Element | null>;
+}
+
 /** The moments modules can hang on: a closed list. A listener of a moment with an answer returns true to consume. */
 export interface Moments {
+  /** Somebody proved to be this user. True: the account is disabled, and the login fails. */
+  login: (user: Jid) => boolean | Promise<boolean>;
   /** A session has bound its resource. */
   'session-opened': (session: Session) => void;
   /** A session is gone for good (closed, or its resumption time ran out); it is not listed any more. */
@@ -76,6 +89,8 @@ export interface Moments {
   'session-unavailable': (session: Session, presence: Stanza) => void;
   /** A presence stanza arrives for a local account (bare or full JID). True: consumed. */
   'presence-received': (stanza: Stanza, origin: Origin) => boolean | Promise<boolean>;
+  /** A message arrives for a hosted domain itself, with or without a resource. True: consumed. */
+  'domain-message': (stanza: Stanza, origin: Origin) => boolean | Promise<boolean>;
   /** A message for a local account was written to one or more sessions (`to` as it was addressed). */
   'message-delivered': (stanza: Stanza, to: readonly Session[], origin: Origin) => void;
   /** A message for a local account found no session that takes it. True: kept; else it bounces. */
@@ -132,6 +147,15 @@ export interface Hub {
   /** Adds a source of the domain's disco#items. */
   itemsFrom(source: (domain: string) => { jid: string; name?: string }[]): void;
   items(domain: string): { jid: string; name?: string }[];
+  /** Adds a form to disco#info (XEP-0128); null: none for that domain. */
+  discoForm(of: 'domain' | 'account', source: (domain: string) => Form | null): void;
+  discoForms(of: 'domain' | 'account', domain: string): Form[];
+  /** Answers discovery of nodes. */
+  discoNodes(nodes: DiscoNodes): void;
+  nodesAt(domain: string): DiscoNodes[];
+  /** Offers an ad-hoc command at the domain (XEP-0050). */
+  command(command: AdHocCommand): void;
+  readonly commands: AdHocCommands;
   /** Adds to the stream features that a client sees once it is authenticated. */
   streamFeature(element: Element): void;
   /** Takes over in-band registration before authentication (XEP-0077 §3.1): answers the request, whole. */

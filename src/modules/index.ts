@@ -2,6 +2,7 @@
 import type { Module } from '../hub/module.ts';
 import { blocking } from './blocking.ts';
 import { carbons } from './carbons.ts';
+import { commands } from './commands.ts';
 import { disco } from './disco.ts';
 import { last } from './last.ts';
 import { offline } from './offline.ts';
@@ -23,6 +24,7 @@ export const modules: readonly Module[] = [
   carbons,
   offline,
   disco,
+  commands,
   ping,
   version,
   time,
