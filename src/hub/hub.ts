@@ -78,6 +78,9 @@ export class Kernel implements Hub {
   readonly #waiting = new Map<string, Waiting>();
   readonly #stops: (() => void | Promise<void>)[] = [];
   readonly modules: Module[] = [];
+  /** What ends the process or starts the hub anew; null where nothing can. */
+  ending: ((restart: boolean) => void) | null = null;
+  #endTimer: NodeJS.Timeout | null = null;
 
   /** The order of `routes` is the order of routing. */
   constructor(parts: HubParts, routes: readonly Route[]) {
@@ -225,6 +228,13 @@ export class Kernel implements Hub {
     return this.#registrar && isOpen(this.#registrar.gate, domain) ? this.#registrar.what : null;
   }
 
+  end(restart: boolean, delay: number): void {
+    if (!this.ending) throw new StanzaError('internal-server-error', 'this hub is ended by what started it');
+    if (this.#endTimer) throw new StanzaError('conflict', 'the hub is about to end already');
+    this.log.warn({ restart, delay }, 'the hub was told to end');
+    this.#endTimer = setTimeout(this.ending, delay, restart);
+  }
+
   ask(request: Stanza, timeout = 30_000): Promise<Stanza> {
     if (this.#waiting.size >= mostWaiting) return Promise.reject(new StanzaError('resource-constraint'));
     const id = `hub-${randomBytes(9).toString('base64url')}`;
@@ -290,6 +300,7 @@ export class Kernel implements Hub {
   async stop(): Promise<void> {
     for (const stop of this.#stops.splice(0).reverse()) await stop();
     for (const { timer } of this.#waiting.values()) clearTimeout(timer);
+    if (this.#endTimer) clearTimeout(this.#endTimer);
     this.#waiting.clear();
     this.router.filters.length = 0;
     this.#handlers.clear();

@@ -160,6 +160,8 @@ export interface Hub {
   streamFeature(element: Element): void;
   /** Takes over in-band registration before authentication (XEP-0077 §3.1): answers the request, whole. */
   registrar: Registrar;
+  /** Ends the whole hub after `delay` ms, or restarts it. Throws a StanzaError where nothing would start or stop it. */
+  end(restart: boolean, delay: number): void;
   /** Sends a request from the hub and resolves with the answer (a result or an error stanza), or rejects after `timeout` ms. */
   ask(request: Stanza, timeout?: number): Promise<Stanza>;
   /** Calls every listener of a moment, in order. */

@@ -159,6 +159,14 @@ export class Section {
     });
   }
 
+  /** A list of bare JIDs, domains among them, in prepared form. */
+  jids(key: string, fallback?: readonly string[]): string[] {
+    return this.strings(key, fallback).map(item => {
+      const jid = Jid.tryParse(item);
+      return jid?.isBare || jid?.isDomain ? jid.toString() : this.fail(key, `${show(item)} is not an address`);
+    });
+  }
+
   domain(key: string, fallback?: string): string {
     const value = this.string(key, fallback);
     return value === fallback ? value : this.#domain(key, value);

@@ -1,5 +1,7 @@
 // The modules, in the order in which they start: filters and listeners run in this order.
 import type { Module } from '../hub/module.ts';
+import { administration } from './administration.ts';
+import { announcements } from './announcements.ts';
 import { blocking } from './blocking.ts';
 import { carbons } from './carbons.ts';
 import { commands } from './commands.ts';
@@ -32,6 +34,8 @@ export const modules: readonly Module[] = [
   vcard,
   privateStorage,
   registration,
+  announcements,
+  administration,
 ];
 
 /** What `modules` of the configuration may name. */

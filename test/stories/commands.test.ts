@@ -1,5 +1,6 @@
 // Ad-hoc commands at the domain: discovery of the list and of one, and the errors of requests gone wrong (XEP-0050).
 import assert from 'node:assert/strict';
+import type { Element } from '../../src/xmpp/element.ts';
 import { ns } from '../../src/xmpp/namespaces.ts';
 import type { Client } from '../support/client.ts';
 import { startTestHub, type TestHub } from '../support/hubs.ts';
@@ -7,7 +8,7 @@ import { startTestHub, type TestHub } from '../support/hubs.ts';
 const admin = 'http://jabber.org/protocol/admin#';
 
 /** The condition of an error, with the application's own behind it. */
-export function conditions(answer: import('../../src/xmpp/element.ts').Element): string {
+function conditions(answer: Element): string {
   const error = answer.child('error');
   return (error?.all() ?? [])
     .filter(one => one.name !== 'text')
