@@ -5,7 +5,9 @@ import { announcements } from './announcements.ts';
 import { blocking } from './blocking.ts';
 import { carbons } from './carbons.ts';
 import { commands } from './commands.ts';
+import { contacts } from './contacts.ts';
 import { disco } from './disco.ts';
+import { externalServices } from './external-services.ts';
 import { last } from './last.ts';
 import { offline } from './offline.ts';
 import { ping } from './ping.ts';
@@ -17,7 +19,7 @@ import { time } from './time.ts';
 import { vcard } from './vcard.ts';
 import { version } from './version.ts';
 
-export { removeAccount } from './registration.ts';
+export { removeAccount } from './removal.ts';
 
 export const modules: readonly Module[] = [
   blocking,
@@ -27,6 +29,8 @@ export const modules: readonly Module[] = [
   offline,
   disco,
   commands,
+  contacts,
+  externalServices,
   ping,
   version,
   time,

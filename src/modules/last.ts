@@ -25,6 +25,14 @@ export const last: Module = {
       if (stanza.type !== 'get') throw new StanzaError('not-allowed', 'last activity can only be asked for');
       return to.isDomain ? answer(Date.now() - since) : ofAccount(hub, request);
     });
+    hub.filter((stanza, origin) => {
+      // A client is not bothered by somebody who may not know either (XEP-0012 §4).
+      const asks = stanza.name === 'iq' && stanza.type === 'get' && origin.kind !== 'hub';
+      const { from, to } = stanza;
+      if (!asks || !from || !to?.local || !to.resource || stanza.firstChild?.ns !== ns.last) return stanza;
+      if (hub.hosts(to.domain) && !mayAsk(hub, from, to)) throw new StanzaError('forbidden');
+      return stanza;
+    });
     hub.on('session-opened', session => {
       hub.store
         .prepare(
@@ -51,12 +59,15 @@ export const last: Module = {
 
 /** XEP-0012 §3, §4: only those who would see the presence learn when it was last there. */
 function ofAccount(hub: Hub, { from, to }: Request): Element {
-  const seen = from.bare.equals(to.bare) || rostersOf(hub).item(to, from)?.from === true;
-  if (!seen) throw new StanzaError('forbidden', 'only those who may see the presence may ask');
-  if (hub.sessions.of(to).some(session => session.presence !== null)) return answer(0);
+  if (!mayAsk(hub, from, to)) throw new StanzaError('forbidden', 'only those who may see the presence may ask');
+  if (hub.sessions.of(to).length > 0) return answer(0);
   const row = hub.store.prepare('SELECT logout, status FROM last_activity WHERE user = ?').get(to.bare.toString());
   if (typeof row?.logout !== 'number') throw new StanzaError('item-not-found', 'never seen here');
   return answer(Date.now() - row.logout, String(row.status ?? ''));
+}
+
+function mayAsk(hub: Hub, from: Jid, to: Jid): boolean {
+  return from.bare.equals(to.bare) || rostersOf(hub).item(to, from)?.from === true;
 }
 
 function answer(ms: number, status = ''): Element {

@@ -8,7 +8,7 @@ import type { Jid } from '../../xmpp/jid.ts';
 import { ns } from '../../xmpp/namespaces.ts';
 import { disabledUsersOf } from '../disabled.ts';
 import { lastLogin } from '../last.ts';
-import { removeAccount } from '../registration.ts';
+import { removeAccount } from '../removal.ts';
 import { itemElement, rostersOf } from '../rosters.ts';
 import { accountOf, accountsOf, adminCommand, adminForm, adminResult, mustExist } from './forms.ts';
 
