@@ -63,7 +63,7 @@ process.exitCode = await run(process.argv.slice(2), commands, {
   async openAccounts(config) {
     makeDataDirectory(config.data);
     const store = openSqlite(storePath(config));
-    const accounts = accountsOf(config, openDirectories(config, store), async () => {});
+    const accounts = accountsOf(config, store, openDirectories(config, store), async () => {});
     return { accounts, close: () => store.close() };
   },
   check: inspect,

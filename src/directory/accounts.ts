@@ -43,7 +43,9 @@ export function createAccounts(store: Store, domain: string): Accounts {
 
   const keysOf = async (user: string, hash: ScramHash): Promise<ScramKeys | null> => {
     const row = select.get(domain, user);
-    return row ? unpack(hash, row[hash === 'SHA-1' ? 'sha1' : 'sha256'] as Uint8Array) : null;
+    const packed = row?.[hash === 'SHA-1' ? 'sha1' : 'sha256'] as Uint8Array | undefined;
+    // An account that came from elsewhere may have keys of one kind only.
+    return packed?.length ? unpack(hash, packed) : null;
   };
 
   return {
@@ -52,7 +54,7 @@ export function createAccounts(store: Store, domain: string): Accounts {
     find,
     scram: keysOf,
     async verify(user, password) {
-      const keys = await keysOf(user, 'SHA-256');
+      const keys = (await keysOf(user, 'SHA-256')) ?? (await keysOf(user, 'SHA-1'));
       // Somebody unknown takes as long as somebody known.
       const matches = await matchesScramKeys(password, keys ?? noKeys);
       return keys !== null && matches;
@@ -91,6 +93,16 @@ export function createAccounts(store: Store, domain: string): Accounts {
         cache.delete(prepared);
         await store.durable();
       },
+      async addKeys(user, keys) {
+        const prepared = prepare(user, domain);
+        if (find(prepared)) throw new StanzaError('conflict', `${prepared}@${domain} exists already`);
+        const [sha1, sha256] = hashes.map(hash => keys.find(key => key.hash === hash));
+        store
+          .prepare('INSERT INTO accounts (domain, user, created, sha1, sha256) VALUES (?, ?, ?, ?, ?)')
+          .run(domain, prepared, Date.now(), sha1 ? pack(sha1) : nothing, sha256 ? pack(sha256) : nothing);
+        cache.delete(prepared);
+        await store.durable();
+      },
       async setPassword(user, password) {
         const [sha1, sha256] = await Promise.all(hashes.map(hash => makeScramKeys(password, hash)));
         const { changes } = store
@@ -114,6 +126,8 @@ export function createAccounts(store: Store, domain: string): Accounts {
     },
   };
 }
+
+const nothing = new Uint8Array(0);
 
 const noKeys: ScramKeys = {
   hash: 'SHA-256',

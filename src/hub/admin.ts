@@ -11,7 +11,8 @@ export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
-const longestRequest = 1024 * 1024;
+/** The longest request is a user with everything that was kept for it. */
+const longestRequest = 64 * 1024 * 1024;
 
 export function adminSocket(data: string): string {
   return join(data, 'admin.sock');

@@ -36,5 +36,7 @@ export interface WritableDirectory {
   /** Resolves to false when there is no such user. */
   setPassword(user: string, password: string): Promise<boolean>;
   remove(user: string): Promise<boolean>;
+  /** Like `add`, with SCRAM keys from elsewhere instead of a password. */
+  addKeys?(user: string, keys: readonly ScramKeys[]): Promise<void>;
   list(): Iterable<string>;
 }

@@ -168,6 +168,13 @@ export interface Hub {
   emit<M extends keyof Moments>(moment: M, ...args: Parameters<Moments[M]>): ReturnType<Moments[M]>;
 }
 
+/** What of a user's data goes along when the account moves (XEP-0227). The store is all it needs: no hub may run. */
+export interface Portable {
+  export(store: Store, user: Jid): Element[];
+  /** Keeps one element of an export for the user. False: the element is none of this module's. */
+  import(store: Store, user: Jid, element: Element): boolean;
+}
+
 /** One feature. `start` registers with the hub; what it returns, if anything, is called when the hub stops. */
 export interface Module {
   readonly name: string;
@@ -175,5 +182,6 @@ export interface Module {
   readonly implements: readonly string[];
   /** False: off for every domain that does not switch it on under `modules`. */
   readonly defaultOn?: boolean;
+  readonly portable?: Portable;
   start(hub: Hub): void | (() => void | Promise<void>) | Promise<void | (() => void | Promise<void>)>;
 }

@@ -19,6 +19,7 @@ import { time } from './time.ts';
 import { vcard } from './vcard.ts';
 import { version } from './version.ts';
 
+export { exportUser, importUser } from './accounts-file.ts';
 export { removeAccount } from './removal.ts';
 
 export const modules: readonly Module[] = [
