@@ -10,6 +10,9 @@ export interface Ran {
   err: string;
 }
 
+/** Kept between runs: most of what a short command does is reading its own source. */
+const compiled = join(tmpdir(), 'isthmus-compile-cache');
+
 const main = resolve(import.meta.dirname, '../../src/main.ts');
 
 /** Resolves when the process has ended. */
@@ -19,7 +22,7 @@ export function isthmus(
 ): Promise<Ran> {
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', main, ...args], {
     cwd: options.cwd,
-    env: { ...process.env, ...options.env },
+    env: { ...process.env, NODE_COMPILE_CACHE: compiled, ...options.env },
   });
   const ran: Ran = { code: null, out: '', err: '' };
   child.stdout.setEncoding('utf8').on('data', text => {
