@@ -9,7 +9,7 @@ import { extensions } from './extensions.ts';
 const rooms: Readonly<Record<string, readonly string[]>> = {
   xmpp: ['RFC 6120', 'RFC 7622', 'RFC 8265', 'RFC 5802', 'RFC 7677', 'XEP-0004', 'XEP-0082', 'XEP-0198'],
   c2s: ['RFC 6120', 'RFC 6121', 'RFC 5929', 'RFC 9266', 'XEP-0198', 'XEP-0368', 'XEP-0440', 'XEP-0478'],
-  federation: ['RFC 6120', 'RFC 7590', 'XEP-0178', 'XEP-0185', 'XEP-0198', 'XEP-0220', 'XEP-0288', 'XEP-0368'],
+  federation: ['RFC 6120', 'RFC 7590', 'XEP-0178', 'XEP-0185', 'XEP-0220', 'XEP-0368'],
   components: ['XEP-0114'],
   cli: ['XEP-0227'],
   hub: ['XEP-0050'],
