@@ -360,6 +360,7 @@ function domainOf(moment: keyof Moments, subject: unknown): string | null {
     case 'message-undelivered':
       return (subject as Stanza).to!.domain;
     case 'login':
+    case 'reported':
     case 'roster-changed':
     case 'presence-source':
       return (subject as Jid).domain;
