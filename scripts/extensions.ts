@@ -378,7 +378,7 @@ export const extensions: Readonly<Record<string, readonly [title: string, versio
   '0436': ['MUC presence versioning', '0.2.0'],
   '0437': ['Room Activity Indicators', '0.2.0'],
   '0438': ['Best practices for password hashing and storage', '0.2.0'],
-  '0439': ['&xepname;', '0.1.0'],
+  '0439': ['Quick Response', '0.1.0'],
   '0440': ['SASL Channel-Binding Type Capability', '1.0.0'],
   '0441': ['Message Archive Management Preferences', '0.2.0'],
   '0442': ['Pubsub Message Archive Management', '0.2.0'],

@@ -58,6 +58,11 @@ async function reload(running: RunningHub, reread: () => Config, log: Log): Prom
   }
 }
 
+// Whoever reads our output may have seen enough, as `head` has.
+process.stdout.on('error', error => {
+  if ((error as NodeJS.ErrnoException).code === 'EPIPE') process.exit();
+  throw error;
+});
 process.exitCode = await run(process.argv.slice(2), commands, {
   start: runUntilSignalled,
   async openAccounts(config) {

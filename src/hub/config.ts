@@ -337,6 +337,9 @@ function readDns(section: Section): Config['dns'] {
   return dns;
 }
 
+/** What a timer of Node can wait for: a longer one would fire at once. */
+const longestTimer = 24 * 86_400_000;
+
 const securities = ['verified', 'encrypted', 'trusted'] as const;
 
 function readFederation(section: Section): Config['federation'] {
@@ -358,12 +361,12 @@ function readFederation(section: Section): Config['federation'] {
     security: section.oneOf('security', securities, 'encrypted'),
     partners,
     dialbackSecret: section.secret('dialback-secret', ''),
-    connectTimeout: section.duration('connect-timeout', 10_000),
+    connectTimeout: section.duration('connect-timeout', 10_000, longestTimer),
     queue: {
       stanzas: queue.integer('stanzas', 1000, { min: 1 }),
-      wait: queue.duration('wait', 60_000),
+      wait: queue.duration('wait', 60_000, longestTimer),
     },
-    idleTimeout: section.duration('idle-timeout', 600_000),
+    idleTimeout: section.duration('idle-timeout', 600_000, longestTimer),
   };
   queue.done();
   section.done();

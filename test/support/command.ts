@@ -13,14 +13,14 @@ export interface Ran {
 /** Kept between runs: most of what a short command does is reading its own source. */
 const compiled = join(tmpdir(), 'isthmus-compile-cache');
 
-const main = resolve(import.meta.dirname, '../../src/main.ts');
+export const mainFile = resolve(import.meta.dirname, '../../src/main.ts');
 
 /** Resolves when the process has ended. */
 export function isthmus(
   args: readonly string[],
   options: { cwd?: string; input?: string; env?: object } = {},
 ): Promise<Ran> {
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', main, ...args], {
+  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', mainFile, ...args], {
     cwd: options.cwd,
     env: { ...process.env, NODE_COMPILE_CACHE: compiled, ...options.env },
   });
