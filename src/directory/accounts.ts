@@ -48,16 +48,30 @@ export function createAccounts(store: Store, domain: string): Accounts {
     return packed?.length ? unpack(hash, packed) : null;
   };
 
+  /** Makes the keys that an account did not bring along, now that its password is known; not over one set meanwhile. */
+  const complete = async (user: string, password: string, sha1: ScramKeys | null, sha256: ScramKeys | null) => {
+    const [first, second] = await Promise.all([
+      sha1 ?? makeScramKeys(password, 'SHA-1'),
+      sha256 ?? makeScramKeys(password, 'SHA-256'),
+    ]);
+    store
+      .prepare('UPDATE accounts SET sha1 = ?, sha256 = ? WHERE domain = ? AND user = ? AND sha1 = ? AND sha256 = ?')
+      .run(pack(first), pack(second), domain, user, sha1 ? pack(sha1) : nothing, sha256 ? pack(sha256) : nothing);
+    await store.durable();
+  };
+
   return {
     name: 'accounts',
     offersScram: true,
     find,
     scram: keysOf,
     async verify(user, password) {
-      const keys = (await keysOf(user, 'SHA-256')) ?? (await keysOf(user, 'SHA-1'));
+      const [sha1, sha256] = await Promise.all([keysOf(user, 'SHA-1'), keysOf(user, 'SHA-256')]);
       // Somebody unknown takes as long as somebody known.
-      const matches = await matchesScramKeys(password, keys ?? noKeys);
-      return keys !== null && matches;
+      const matches = await matchesScramKeys(password, sha256 ?? sha1 ?? noKeys);
+      if (!matches || !(sha1 ?? sha256)) return false;
+      if (!sha1 || !sha256) await complete(user, password, sha1, sha256);
+      return true;
     },
     async *search(text) {
       const like = `%${text.replace(/[\\%_]/g, '\\$&')}%`;

@@ -1,6 +1,6 @@
 // `isthmus account`: passwords from standard input, with and without a hub, and users that move (XEP-0227).
 import assert from 'node:assert/strict';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ns } from '../../src/xmpp/namespaces.ts';
 import { isthmus, workplace } from '../support/command.ts';
@@ -95,6 +95,33 @@ describe('users that move', () => {
       await juliet.close();
       const second = await isthmus(['account', 'import', file, '-c', config]);
       assert.match(second.out, /exists already: its password stays/);
+    } finally {
+      await other.close();
+    }
+  });
+
+  it('log in with PLAIN where they brought keys of one kind, and with every mechanism from then on', async () => {
+    const other = await startTestHub(['hub.test']);
+    try {
+      const text = readFileSync(join(target.path, 'users.xml'), 'utf8');
+      const old = text.replace(/<scram-credentials[^>]*SCRAM-SHA-256'.*?<\/scram-credentials>/, '');
+      writeFileSync(join(other.directory, 'old.xml'), old);
+      const config = join(other.directory, 'isthmus.yaml');
+      const ran = await isthmus(['account', 'import', join(other.directory, 'old.xml'), '-c', config]);
+      assert.match(ran.out, /imported; has no SCRAM-SHA-256 keys: it logs in by other mechanisms/);
+      const login = async (mechanism: string) => {
+        const juliet = await other.client('juliet@hub.test', { mechanism, quiet: true });
+        await juliet.close();
+      };
+      await assert.rejects(login('SCRAM-SHA-256'), /not-authorized/);
+      await login('SCRAM-SHA-1');
+      await assert.rejects(
+        other.client('juliet@hub.test', { mechanism: 'PLAIN', password: 'wrong' }),
+        /not-authorized/,
+      );
+      await login('PLAIN');
+      await login('SCRAM-SHA-256');
+      await login('SCRAM-SHA-1');
     } finally {
       await other.close();
     }
