@@ -16,7 +16,7 @@ import { Posh } from './federation/posh.ts';
 import { prove } from './federation/proofs.ts';
 import { AdminServer } from './hub/admin.ts';
 import { Certificates } from './hub/certificates.ts';
-import { type Config, changed, type Endpoint, type ListenerName } from './hub/config.ts';
+import { type Config, changed, checkModules, type Endpoint, type ListenerName } from './hub/config.ts';
 import type { Directory } from './hub/directory.ts';
 import { createResolver } from './hub/dns.ts';
 import { Kernel } from './hub/hub.ts';
@@ -25,12 +25,13 @@ import { createLog, type Log } from './hub/log.ts';
 import { createMetrics, type Metrics } from './hub/metrics.ts';
 import type { Store } from './hub/store.ts';
 import { version } from './hub/version.ts';
-import { modules, removeAccount } from './modules/index.ts';
+import { exportUser, importUser, moduleNames, modules, removeAccount } from './modules/index.ts';
 import { adminCommands } from './operations.ts';
 import { openSqlite } from './store/sqlite.ts';
 import { WebServer } from './web/server.ts';
 import { StanzaError } from './xmpp/errors.ts';
 import { Jid } from './xmpp/jid.ts';
+import { parseElement } from './xmpp/payload.ts';
 
 /** A hub that runs. */
 export interface RunningHub {
@@ -52,23 +53,31 @@ export interface RunningHub {
   stop(): Promise<void>;
 }
 
+/** One user of an export file may bring a whole archive along. */
+const exportLimits = { stanzaSize: 64 * 1024 * 1024, children: 1_000_000 };
+
 export function storePath(config: Config): string {
   return join(config.data, 'isthmus.db');
 }
 
-/** The accounts of all hosted domains that keep them in the store. */
+/** The accounts of all hosted domains, those of directories elsewhere as far as they can be changed. */
 export function accountsOf(
   config: Config,
+  store: Store,
   directories: ReadonlyMap<string, Directory>,
   removed: (jid: Jid) => Promise<void>,
 ): Accounts {
-  const find = (text: string) => {
+  const locate = (text: string) => {
     const jid = Jid.tryParse(text);
     if (!jid?.local || jid.resource) throw new Error(`${text} is not an account; user@domain is expected`);
     const directory = directories.get(jid.domain);
     if (!directory) {
       throw new Error(`${jid.domain} is not served here; served are ${[...config.domains.keys()].join(', ')}`);
     }
+    return { jid, directory };
+  };
+  const find = (text: string) => {
+    const { jid, directory } = locate(text);
     if (!directory.writable) throw new Error(`the users of ${jid.domain} live in the directory ${directory.name}`);
     return { jid, directory: directory.writable };
   };
@@ -88,6 +97,15 @@ export function accountsOf(
       const { jid, directory } = find(text);
       if (!(await directory.remove(jid.local))) throw new Error(`there is no account ${jid}`);
       await removed(jid);
+    },
+    async export(text) {
+      const { jid, directory } = locate(text);
+      if (!(await directory.find(jid.local))) throw new Error(`there is no account ${jid}`);
+      return (await exportUser(store, directory, modules, jid)).toString();
+    },
+    async import(text, xml) {
+      const { jid, directory } = locate(text);
+      return importUser(store, directory, modules, jid, parseElement(xml, exportLimits)).catch(say);
     },
     async list(domain) {
       if (domain !== undefined && !directories.has(domain)) throw new Error(`${domain} is not served here`);
@@ -123,6 +141,7 @@ export async function startHub(config: Config, log: Log = createLog(config.log))
 async function compose(first: Config, log: Log, undo: (() => void | Promise<void>)[]): Promise<RunningHub> {
   let config = first;
   const started = Date.now();
+  checkModules(config, moduleNames);
   const store = openSqlite(storePath(config));
   undo.push(() => store.close());
   const metrics = createMetrics();
@@ -171,7 +190,7 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
   attachment?.start();
   undo.push(() => attachment?.stop());
 
-  const accounts = accountsOf(config, directories, jid => removeAccount(hub, jid));
+  const accounts = accountsOf(config, store, directories, jid => removeAccount(hub, jid));
   const guard = new ConnectionGuard(config.limits.connections);
   const open: Listening[] = [];
   let ready = false;
@@ -200,6 +219,7 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
       return config;
     },
     async reload(next) {
+      checkModules(next, moduleNames);
       const { keys, restart } = changed(config, next);
       await certificates.reload(next);
       roots = readRoots(next.tls.trust);

@@ -23,6 +23,8 @@ export interface Directory {
   search(text: string): AsyncIterable<Person>;
   /** Whom a mail address belongs to. */
   findByMail?(mail: string): Promise<Person | null>;
+  /** Sets or, given '', clears what is known of a user. Resolves to false where there is no such user. */
+  setAttribute?(user: string, attribute: 'name' | 'mail' | 'mobile', value: string): Promise<boolean>;
   /** Accounts that can be made and changed here; absent where the directory is read-only. */
   readonly writable?: WritableDirectory;
   close?(): Promise<void>;
@@ -34,5 +36,7 @@ export interface WritableDirectory {
   /** Resolves to false when there is no such user. */
   setPassword(user: string, password: string): Promise<boolean>;
   remove(user: string): Promise<boolean>;
+  /** Like `add`, with SCRAM keys from elsewhere instead of a password. */
+  addKeys?(user: string, keys: readonly ScramKeys[]): Promise<void>;
   list(): Iterable<string>;
 }

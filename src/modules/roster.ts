@@ -5,6 +5,7 @@ import { StanzaError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import { Stanza } from '../xmpp/stanza.ts';
+import { portableRoster } from './portable.ts';
 import { itemElement, type RosterItem, rostersOf } from './rosters.ts';
 import { cancelSubscriptions } from './subscription.ts';
 
@@ -14,6 +15,7 @@ const mostGroups = 100;
 export const roster: Module = {
   name: 'roster',
   implements: ['RFC 6121 §2', 'RFC 6121 §2.6'],
+  portable: portableRoster,
   start(hub) {
     const rosters = rostersOf(hub);
     hub.streamFeature(el('ver', ns.rosterVersioning));

@@ -122,12 +122,12 @@ export class Rosters {
   }
 }
 
-const ofHub = new WeakMap<Store, Rosters>();
+const ofStore = new WeakMap<Store, Rosters>();
 
 /** The rosters of a hub; all modules share them. */
-export function rostersOf(hub: Hub): Rosters {
-  let rosters = ofHub.get(hub.store);
-  if (!rosters) ofHub.set(hub.store, (rosters = new Rosters(hub.store)));
+export function rostersOf({ store }: Pick<Hub, 'store'>): Rosters {
+  let rosters = ofStore.get(store);
+  if (!rosters) ofStore.set(store, (rosters = new Rosters(store)));
   return rosters;
 }
 

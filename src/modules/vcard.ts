@@ -4,14 +4,23 @@ import { el } from '../xmpp/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import { parseElement } from '../xmpp/payload.ts';
+import { portableElement } from './portable.ts';
 
 const largest = 128 * 1024;
+
+const schema = ['CREATE TABLE vcards (user TEXT PRIMARY KEY, vcard TEXT NOT NULL) WITHOUT ROWID'];
 
 export const vcard: Module = {
   name: 'vcard',
   implements: ['XEP-0054'],
+  portable: portableElement('vCard', ns.vcard, {
+    owner: 'vcard',
+    schema,
+    select: 'SELECT vcard AS xml FROM vcards WHERE user = ?',
+    insert: 'INSERT OR REPLACE INTO vcards (user, vcard) VALUES (?, ?)',
+  }),
   start(hub) {
-    hub.store.migrate('vcard', ['CREATE TABLE vcards (user TEXT PRIMARY KEY, vcard TEXT NOT NULL) WITHOUT ROWID']);
+    hub.store.migrate('vcard', schema);
     const select = hub.store.prepare('SELECT vcard FROM vcards WHERE user = ?');
     hub.feature('domain', ns.vcard);
     hub.feature('account', ns.vcard);
