@@ -5,7 +5,7 @@ import { run } from './cli/run.ts';
 import { accountsOf, openDirectories, type RunningHub, startHub, storePath } from './composition.ts';
 import { makeDataDirectory } from './hub/admin.ts';
 import type { Config } from './hub/config.ts';
-import { createLog } from './hub/log.ts';
+import { createLog, silentLog } from './hub/log.ts';
 import { version } from './hub/version.ts';
 import { inspect } from './inspection.ts';
 import { openSqlite } from './store/sqlite.ts';
@@ -40,8 +40,15 @@ process.exitCode = await run(process.argv.slice(2), commands, {
   async openAccounts(config) {
     makeDataDirectory(config.data);
     const store = openSqlite(storePath(config));
-    const accounts = accountsOf(config, openDirectories(config, store), async () => {});
-    return { accounts, close: () => store.close() };
+    const directories = openDirectories(config, store, silentLog());
+    const accounts = accountsOf(config, directories, async () => {});
+    return {
+      accounts,
+      close: () => {
+        directories.close();
+        return store.close();
+      },
+    };
   },
   check: inspect,
   version: version,

@@ -41,6 +41,14 @@ export interface GroupsConfig {
   senders: 'members' | 'domain' | 'anyone';
 }
 
+export interface RegistrationConfig {
+  /** Where new entries go; `{base}` stands for the domain's own base. */
+  base: string;
+  classes: string[];
+  /** Further attributes of a new entry; `{0}` stands for the user's name. */
+  values: [string, string][];
+}
+
 export type Layout = 'flat' | 'dc-tree' | 'organisations';
 
 /** Times are milliseconds. */
@@ -63,7 +71,7 @@ export interface LdapConfig {
   readonly domainFilter: string;
   readonly bases: ReadonlyMap<string, string>;
   readonly groups: GroupsConfig | null;
-  readonly registration: { readonly base: string; readonly classes: readonly string[] } | null;
+  readonly registration: RegistrationConfig | null;
 }
 
 const attributeForm = /^(?:[A-Za-z][A-Za-z0-9-]*|\d+(?:\.\d+)+)$/;
@@ -190,14 +198,24 @@ function readGroups(section: Section): GroupsConfig {
   return groups;
 }
 
-function readRegistration(section: Section): { base: string; classes: string[] } {
-  const registration = {
+function readRegistration(section: Section): RegistrationConfig {
+  const values = section.section('values');
+  const registration: RegistrationConfig = {
     base: section.string('base'),
     classes: section.strings('classes', ['inetOrgPerson']),
+    values: section.has('values')
+      ? values.keys.map(key =>
+          attributeForm.test(key) ? [key, values.string(key)] : values.fail(key, 'is not the name of an attribute'),
+        )
+      : [
+          ['cn', '{0}'],
+          ['sn', '{0}'],
+        ],
   };
   if (parseName(registration.base.replaceAll('{base}', 'dc=x')) === null) {
     section.fail('base', `${registration.base} is not a distinguished name`);
   }
+  values.done();
   section.done();
   return registration;
 }

@@ -1,23 +1,27 @@
 // One connection to an LDAP server (RFC 4511): opened, secured, bound, and never used again once it was lost.
 import { createConnection, isIP, type Socket } from 'node:net';
-import { connect as connectTls, type SecureVersion, type TLSSocket } from 'node:tls';
+import { connect as connectTls, type SecureContext, type TLSSocket } from 'node:tls';
 import { type Attribute, BerReader, type Change, Client, ResultCodeError } from 'ldapts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import type { LdapServer } from './config.ts';
 
 /** The directory cannot say anything now: it is down, slow, or refuses the hub itself. */
 export class Unavailable extends StanzaError {
+  /** For the log: senders of stanzas learn no more than that it does not answer. */
+  readonly reason: string;
+
   constructor(reason: string) {
-    super('resource-constraint', `the directory does not answer: ${reason}`, 'wait');
+    super('resource-constraint', 'the directory does not answer now', 'wait');
+    this.reason = reason;
+    this.message = `the directory does not answer: ${reason}`;
   }
 }
 
 /** What TLS connections are checked by. */
 export interface Security {
   startTls: boolean;
-  /** PEM certificates of the authorities. */
-  ca: readonly string[];
-  minVersion: SecureVersion;
+  /** Knows the authorities, and the oldest version of TLS that will do. */
+  context: SecureContext;
 }
 
 /** An entry, its attributes by their names in lower case. */
@@ -226,8 +230,7 @@ async function prepare(plain: Socket, server: LdapServer, security: Security): P
     socket: plain,
     host: server.host,
     servername: isIP(server.host) ? undefined : server.host,
-    ca: [...security.ca],
-    minVersion: security.minVersion,
+    secureContext: security.context,
     rejectUnauthorized: true,
   });
   plain.once('close', () => secured.destroy());

@@ -1,7 +1,7 @@
 // The servers of one directory as one: the first of the list that answers does the work, the next ones stand by.
 import type { Log } from '../../hub/log.ts';
 import type { LdapConfig } from './config.ts';
-import { type Connection, type Security, Unavailable } from './connection.ts';
+import { type Connection, type Entry, type Search, type Security, Unavailable } from './connection.ts';
 import { Server, type Suits } from './server.ts';
 
 /** A piece of work on one connection. It may be begun again on another one when the first is lost. */
@@ -31,6 +31,16 @@ export class Pool {
       },
       deadline,
     );
+  }
+
+  /** What a search finds. Rejects with Unavailable, also where the directory refuses to answer it. */
+  async search(search: Search, deadline?: number): Promise<Entry[]> {
+    try {
+      return await this.asReader((connection, until) => connection.search(search, until), deadline);
+    } catch (error) {
+      if (error instanceof Unavailable) throw error;
+      throw new Unavailable((error as Error).message);
+    }
   }
 
   /** Whether that is the DN's password. Rejects with Unavailable. */
@@ -97,7 +107,7 @@ export class Pool {
       (connection, deadline) => this.#becomeReader(connection, deadline).then(() => probe(connection, deadline)),
       () => this.#log.info({ server: server.url }, 'the directory server answers again'),
     );
-    if (isNew) this.#log.warn({ server: server.url, reason: error.text }, 'a directory server does not answer');
+    if (isNew) this.#log.warn({ server: server.url, reason: error.reason }, 'a directory server does not answer');
   }
 }
 
