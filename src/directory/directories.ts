@@ -43,6 +43,13 @@ export class Directories extends Map<string, Directory> {
       if (kind !== 'ldap') section.fail('kind', `there is no directory of kind ${kind}; known is ldap`);
       read.set(name, readLdap(name, section));
     }
+    for (const { name, directory } of config.domains.values()) {
+      const host = read.get(directory)?.groups?.host;
+      if (host === undefined || !config.domains.has(`${host}.${name}`)) continue;
+      sections
+        .get(directory)!
+        .section.fail('groups', `${host}.${name} is a domain of its own already; choose another host`);
+    }
     const before = this.#pools;
     this.#pools = new Map();
     this.#made = made;

@@ -10,7 +10,7 @@ import { DomainPlace } from './domain.ts';
 import { LdapGroups } from './groups.ts';
 import { isWithin } from './name.ts';
 import { type Known, People } from './people.ts';
-import { type Pool, patience } from './pool.ts';
+import type { Pool } from './pool.ts';
 import { Registration } from './registration.ts';
 import { keysOf } from './stored-keys.ts';
 
@@ -24,6 +24,9 @@ const loginAge = 30_000;
 /** Photos larger than this do not fit into the stanzas that carry them. */
 const largestPhoto = 128 * 1024;
 const longestName = 256;
+/** Of the 5 s that a login waits at most, in ms: for finding out who that is, and for the password. */
+const nameTime = 2_000;
+const passwordTime = 2_500;
 
 export class LdapDirectory implements Directory {
   readonly name: string;
@@ -64,7 +67,7 @@ export class LdapDirectory implements Directory {
         pool,
         place: this.#place,
         people: this.#people,
-        find: async user => (await this.#look(user, patience)) ?? null,
+        find: user => this.#known.refresh(user, () => this.#load(user)),
         changed: user => this.#forget(user),
       });
     }
@@ -81,7 +84,7 @@ export class LdapDirectory implements Directory {
 
   async verify(user: string, password: string): Promise<boolean> {
     if (password === '') return false;
-    const deadline = performance.now() + patience;
+    const deadline = performance.now() + passwordTime;
     const recent = this.#known.get(user, loginAge) ?? null;
     const known = recent ?? (await this.#known.refresh(user, () => this.#load(user, deadline)));
     if (!known) return false;
@@ -94,7 +97,7 @@ export class LdapDirectory implements Directory {
 
   async scram(user: string, hash: ScramHash): Promise<ScramKeys | null> {
     if (!this.offersScram) return null;
-    const deadline = performance.now() + patience;
+    const deadline = performance.now() + passwordTime;
     const known = await this.#look(user, loginAge, deadline);
     if (!known) return null;
     const { password } = this.#config.attributes;
@@ -106,10 +109,14 @@ export class LdapDirectory implements Directory {
   async userOf(login: string): Promise<string | null> {
     const name = login.trim();
     if (name === '' || name.length > longestName) return null;
+    const deadline = performance.now() + nameTime;
     const bare = name.endsWith(`@${this.#domain}`) ? name.slice(0, -this.#domain.length - 1) : name;
     const local = bare.includes('@') ? null : (Jid.tryParse(`${bare}@${this.#domain}`)?.local ?? null);
-    if (local && (await this.#look(local, loginAge))) return local;
-    return this.#logins.find(name, async () => (await this.#one(this.#people.byLogin(name)))?.person.user ?? null);
+    if (local && (await this.#look(local, loginAge, deadline))) return local;
+    return this.#logins.find(name, async () => {
+      const known = await this.#one(this.#people.byLogin(name), undefined, deadline);
+      return known?.person.user ?? null;
+    });
   }
 
   async *search(query: string | PersonQuery): AsyncGenerator<Person> {
