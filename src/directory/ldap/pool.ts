@@ -8,7 +8,7 @@ import { Server, type Suits } from './server.ts';
 export type Work<T> = (connection: Connection, deadline: number) => Promise<T>;
 
 /** How long an operation may take in all, over all servers, in ms: a login is to be answered within 5 s. */
-export const patience = 4_500;
+const patience = 4_500;
 
 export class Pool {
   readonly servers: readonly Server[];
