@@ -10,6 +10,8 @@ import { presence } from './presence.ts';
 import { privateStorage } from './private.ts';
 import { registration } from './registration.ts';
 import { roster } from './roster.ts';
+import { search } from './search.ts';
+import { sharedGroups } from './shared-groups.ts';
 import { time } from './time.ts';
 import { vcard } from './vcard.ts';
 import { version } from './version.ts';
@@ -18,6 +20,7 @@ export { removeAccount } from './registration.ts';
 
 export const modules: readonly Module[] = [
   blocking,
+  sharedGroups,
   roster,
   presence,
   carbons,
@@ -28,6 +31,7 @@ export const modules: readonly Module[] = [
   time,
   last,
   vcard,
+  search,
   privateStorage,
   registration,
 ];

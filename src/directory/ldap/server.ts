@@ -66,6 +66,12 @@ export class Server {
     } else this.#open++;
     try {
       const connection = await Connection.open(this.#server, this.#security, deadline);
+      connection.onClose(() => {
+        const index = this.#idle.findIndex(one => one.connection === connection);
+        if (index < 0) return;
+        this.#idle.splice(index, 1);
+        this.#freed();
+      });
       return { connection, reused: false };
     } catch (error) {
       this.#freed();
@@ -86,12 +92,6 @@ export class Server {
       return next.resolve(connection);
     }
     this.#idle.push({ connection, since: performance.now() });
-    connection.onClose(() => {
-      const index = this.#idle.findIndex(one => one.connection === connection);
-      if (index < 0) return;
-      this.#idle.splice(index, 1);
-      this.#freed();
-    });
   }
 
   /** Notes that the server does not answer, and looks after it until `probe` says that it does. True: that is new. */
