@@ -1,16 +1,13 @@
 // LDAP directories against a stand-in server: who is found, who gets in, what injection does not do, and what outages do.
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Directories } from '../../src/directory/directories.ts';
-import { parseConfig } from '../../src/hub/config.ts';
+import type { Directories } from '../../src/directory/directories.ts';
 import type { Directory, Person, PersonQuery } from '../../src/hub/directory.ts';
-import { silentLog } from '../../src/hub/log.ts';
-import type { Store } from '../../src/hub/store.ts';
 import { matchesScramKeys } from '../../src/xmpp/sasl/scram.ts';
 import { createAuthority } from '../support/authority.ts';
 import { type LdapStandIn, type StandInOptions, startLdapStandIn } from '../support/ldap.ts';
+import { type OpenOptions, openDirectories } from '../support/open-directories.ts';
 
 const fixtures = join(import.meta.dirname, '..', '..', 'fixtures', 'ldap');
 const flat = ['flat.ldif', 'dynamic.ldif'].map(name => readFileSync(join(fixtures, name), 'utf8')).join('\n');
@@ -34,14 +31,8 @@ describe('an LDAP directory', () => {
     return server;
   }
 
-  function open(section: string, more: { domains?: string; trust?: string } = {}): Directories {
-    const directory = mkdtempSync(join(tmpdir(), 'isthmus-ldap-'));
-    cleaning.push(() => rmSync(directory, { recursive: true, force: true }));
-    if (more.trust) writeFileSync(join(directory, 'ca.crt'), more.trust);
-    const text = `domains: ${more.domains ?? '{ hub.test: { directory: corp } }'}
-tls: { trust: [${more.trust ? 'ca.crt' : ''}] }
-directories: { corp: { kind: ldap, ${section} } }`;
-    const directories = new Directories(parseConfig(text, join(directory, 'isthmus.yaml')), {} as Store, silentLog());
+  function open(section: string, options: OpenOptions = {}): Directories {
+    const directories = openDirectories(section, options);
     cleaning.push(() => directories.close());
     return directories;
   }
