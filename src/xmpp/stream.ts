@@ -21,6 +21,8 @@ export interface Ending {
 export interface StreamHandler {
   opened(header: StreamHeader): void;
   stanza(stanza: Stanza): void;
+  /** The stream is about to be closed properly: what is sent now goes before `</stream:stream>`. */
+  closing?(): void;
   /** Once, when nothing more will come or go. */
   closed(ending: Ending): void;
 }
@@ -252,6 +254,7 @@ export class Stream {
   close(error: StreamError | null = null): void {
     if (this.#closing) return;
     this.#error = error;
+    this.handler.closing?.();
     if (!this.#headerSent) this.open({ version: '1.0' });
     if (error) this.#push(this.#prefixed(streamErrorElement(error)));
     this.#push('</stream:stream>');
