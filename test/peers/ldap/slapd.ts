@@ -36,13 +36,28 @@ attributetype ( 1.3.6.1.4.1.42.2.27.9.1.700 NAME 'sunPreferredDomain' EQUALITY c
 objectclass ( 2.16.840.1.113730.3.2.129 NAME 'inetDomain' SUP top AUXILIARY MAY ( inetDomainBaseDN $ associatedDomain ) )
 `;
 
+const suffixes = ['dc=hub,dc=test', 'o=internet', 'o=isp'];
+const hubReader = 'cn=reader,dc=hub,dc=test';
+
+function database(suffix: string, directory: string): string {
+  return `database mdb
+suffix "${suffix}"
+directory ${directory}
+maxsize 67108864
+dbnosync
+index objectClass,uid,cn,mail,associatedDomain eq
+access to attrs=userPassword by dn="${hubReader}" write by anonymous auth by * none
+access to * by dn="${hubReader}" write by * read
+`;
+}
+
 export async function startSlapd(options: SlapdOptions): Promise<Slapd> {
   const directory = mkdtempSync(join(tmpdir(), 'isthmus-slapd-'));
   const file = (name: string, text: string): string => {
     writeFileSync(join(directory, name), text, { mode: 0o600 });
     return join(directory, name);
   };
-  mkdirSync(join(directory, 'data'));
+  for (const i of suffixes.keys()) mkdirSync(join(directory, `data${i}`));
   const { tls } = options;
   const config = file(
     'slapd.conf',
@@ -54,25 +69,17 @@ ${tls ? `TLSCACertificateFile ${file('ca.crt', tls.authority)}` : ''}
 ${tls ? `TLSCertificateFile ${file('server.crt', tls.certificate.certificate)}` : ''}
 ${tls ? `TLSCertificateKeyFile ${file('server.key', tls.certificate.key)}` : ''}
 ${options.onlyTls ? 'security tls=1' : ''}
-database mdb
-suffix "dc=hub,dc=test"
-suffix "o=internet"
-suffix "o=isp"
-rootdn "cn=admin,dc=hub,dc=test"
-rootpw admin secret
-directory ${join(directory, 'data')}
-maxsize 67108864
-dbnosync
-index objectClass,uid,cn,mail,associatedDomain eq
-access to attrs=userPassword by dn="cn=reader,dc=hub,dc=test" write by anonymous auth by * none
-access to * by dn="cn=reader,dc=hub,dc=test" write by * read
-`.replace('rootpw admin secret', 'rootpw "admin secret"'),
+${suffixes.map((suffix, i) => database(suffix, join(directory, `data${i}`))).join('\n')}
+`,
   );
   const fixtures = join(import.meta.dirname, '..', '..', '..', 'fixtures', 'ldap');
-  const ldif = [...options.fixtures.map(name => readFileSync(join(fixtures, name), 'utf8')), options.ldif ?? ''];
-  execFileSync('/usr/sbin/slapadd', ['-q', '-f', config, '-l', file('data.ldif', ldif.join('\n\n'))], {
-    stdio: 'pipe',
-  });
+  const texts = [...options.fixtures.map(name => readFileSync(join(fixtures, name), 'utf8')), options.ldif ?? ''];
+  const entries = texts.join('\n\n').split(/\n\s*\n/);
+  for (const suffix of suffixes) {
+    const own = entries.filter(entry => /^\s*dn: .*/.exec(entry)?.[0].endsWith(suffix));
+    const args = ['-q', '-f', config, '-b', suffix, '-l', file('data.ldif', own.join('\n\n'))];
+    execFileSync('/usr/sbin/slapadd', args, { stdio: 'pipe' });
+  }
   const [port, securePort] = [await freePort(), await freePort()];
   const urls = [`ldap://127.0.0.1:${port}`, ...(tls ? [`ldaps://127.0.0.1:${securePort}`] : [])];
   let running: Awaited<ReturnType<typeof startProcess>> | null = null;
