@@ -17,6 +17,9 @@ export class Unavailable extends StanzaError {
   }
 }
 
+/** The hub itself has no connection left to ask with; the server may be well. */
+export class Busy extends Unavailable {}
+
 /** What TLS connections are checked by. */
 export interface Security {
   startTls: boolean;

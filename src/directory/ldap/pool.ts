@@ -1,7 +1,7 @@
 // The servers of one directory as one: the first of the list that answers does the work, the next ones stand by.
 import type { Log } from '../../hub/log.ts';
 import type { LdapConfig } from './config.ts';
-import { type Connection, type Entry, type Search, type Security, Unavailable } from './connection.ts';
+import { Busy, type Connection, type Entry, type Search, type Security, Unavailable } from './connection.ts';
 import { Server, type Suits } from './server.ts';
 
 /** A piece of work on one connection. It may be begun again on another one when the first is lost. */
@@ -76,7 +76,7 @@ export class Pool {
       } catch (error) {
         if (!(error instanceof Unavailable)) throw error;
         last = error;
-        this.#failed(server, error);
+        if (!(error instanceof Busy)) this.#failed(server, error);
       }
     }
     throw last ?? new Unavailable('it took too long');

@@ -1,6 +1,6 @@
 // The connections to one server: idle ones are used again, the number of open ones is bounded, the rest wait in line.
 import type { LdapServer } from './config.ts';
-import { Connection, type Security, Unavailable } from './connection.ts';
+import { Busy, Connection, type Security, Unavailable } from './connection.ts';
 
 /** Whether a connection that is bound like this suits somebody well; any other one does as well. */
 export type Suits = (identity: string | null) => boolean;
@@ -135,7 +135,7 @@ export class Server {
 
   /** Resolves with a connection that was given back, or with null when there is room for a new one. */
   #wait(suits: Suits, deadline: number): Promise<Connection | null> {
-    if (this.#waiting.length >= mostWaiting) throw new Unavailable('too many wait for it');
+    if (this.#waiting.length >= mostWaiting) throw new Busy('too many wait for it');
     return new Promise((resolve, reject) => {
       const waiting: Waiting = {
         suits,
@@ -144,7 +144,7 @@ export class Server {
         timer: setTimeout(
           () => {
             this.#waiting.splice(this.#waiting.indexOf(waiting), 1);
-            reject(new Unavailable('all connections are busy'));
+            reject(new Busy('all connections are busy'));
           },
           Math.max(0, deadline - performance.now()),
         ),
