@@ -171,8 +171,6 @@ describe('OpenLDAP', () => {
       },
     );
     const options = { jid: 'x,ou=groups@hub.test', password: 'peace ✌', port: hub.port };
-    const before = await connectClient({ ...options, bare: true, security: 'starttls' });
-    before.drop();
     await hub.accounts.add(options.jid, options.password);
     await assert.rejects(hub.accounts.add(options.jid, 'again'), /exists/);
     const person = await connectClient({ ...options, mechanism: 'PLAIN' });

@@ -28,6 +28,7 @@ directories:
     login-filter: "(&(objectClass=inetOrgPerson)(|(uid={0})(mail={0})))"
     groups: { roster: [verona] }
     registration: { base: "ou=people,{base}" }`,
+      listen: { 'c2s-tls': '127.0.0.1:0' },
     });
   });
   after(async () => {
@@ -167,7 +168,20 @@ directories:
 
   it('takes new people into the directory, and touches nobody else’s entry', async () => {
     const options = { password: 'peace' };
-    await hub.accounts.add('benvolio@hub.test', 'peace');
+    const port = hub.listening['c2s-tls'][0].port;
+    const newcomer = await connectClient({
+      jid: 'benvolio@hub.test',
+      port,
+      password: '',
+      security: 'direct',
+      bare: true,
+    });
+    const register = `<query xmlns='${ns.register}'><username>benvolio</username><password>peace</password></query>`;
+    assert.equal((await newcomer.asks('set', register)).attrs.type, 'result');
+    assert.ok((await newcomer.asks('set', register)).child('error')?.child('conflict', ns.stanzaErrors));
+    const taken = register.replace('benvolio', 'romeo');
+    assert.ok((await newcomer.asks('set', taken)).child('error')?.child('conflict', ns.stanzaErrors));
+    newcomer.drop();
     const entry = ldap.entries.get('uid=benvolio,ou=people,dc=hub,dc=test')!;
     assert.deepEqual(entry.attributes.get('sn')?.values.map(String), ['benvolio']);
     await assert.rejects(hub.accounts.add('benvolio@hub.test', 'again'), /exists/);
@@ -179,6 +193,21 @@ directories:
     await assert.rejects(login('benvolio', options), /not-authorized/);
     await benvolio.asks('set', `<query xmlns='${ns.register}'><remove/></query>`);
     assert.equal(ldap.entries.has('uid=benvolio,ou=people,dc=hub,dc=test'), false);
+    ldap.entries.set('uid=elder,dc=hub,dc=test', {
+      dn: 'uid=elder,dc=hub,dc=test',
+      attributes: new Map(
+        [
+          ['uid', 'elder'],
+          ['objectClass', 'inetOrgPerson'],
+          ['userPassword', 'old'],
+        ].map(([name, value]) => [name.toLowerCase(), { name, values: [Buffer.from(value)] }]),
+      ),
+    });
+    const elder = await login('elder', { password: 'old' });
+    const refused = await elder.asks('set', `<query xmlns='${ns.register}'><remove/></query>`);
+    assert.ok(refused.child('error')?.child('not-allowed', ns.stanzaErrors));
+    assert.equal((await elder.asks('set', change.replace('benvolio', 'elder'))).attrs.type, 'error');
+    await elder.close();
   });
 
   it('leaves sessions alone when the directory is away, and says that it cannot tell', async () => {
