@@ -2,7 +2,7 @@
 import { createHash, type X509Certificate } from 'node:crypto';
 import { domainToASCII } from 'node:url';
 import type { Endpoint } from '../hub/config.ts';
-import type { Resolver, TlsaRecord } from '../hub/dns.ts';
+import { DnsError, type Resolver, type TlsaRecord } from '../hub/dns.ts';
 
 const daneTa = 2;
 const daneEe = 3;
@@ -43,13 +43,25 @@ export async function daneRecords(resolver: Resolver, domain: string, target: En
   const ascii = domainToASCII(domain);
   const found: TlsaRecord[] = [];
   for (const service of ['_xmpp-server', '_xmpps-server']) {
-    const { records, secure } = await resolver.secureSrv(`${service}._tcp.${ascii}`);
+    const { records, secure } = await orNone(resolver.secureSrv(`${service}._tcp.${ascii}`));
     if (!secure) continue;
     const named = records.filter(one => !target || (one.target === target.host && one.port === target.port));
     for (const { target: host, port } of named.slice(0, 8)) {
-      const tlsa = await resolver.tlsa(`_${port}._tcp.${host}`);
+      const tlsa = await orNone(resolver.tlsa(`_${port}._tcp.${host}`));
       if (tlsa.secure) found.push(...tlsa.records.slice(0, 16));
     }
   }
   return found;
+}
+
+/** A name that is not there has no records. */
+async function orNone<T>(
+  answer: Promise<{ records: T[]; secure: boolean }>,
+): Promise<{ records: T[]; secure: boolean }> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error instanceof DnsError && error.code === 'not-found') return { records: [], secure: false };
+    throw error;
+  }
 }

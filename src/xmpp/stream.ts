@@ -260,8 +260,10 @@ export class Stream {
     this.#push('</stream:stream>');
     this.flush();
     this.#closing = true;
-    this.socket.end();
-    setTimeout(() => this.socket.destroy(), closeTimeout).unref();
+    const { socket } = this;
+    socket.end();
+    const timer = setTimeout(() => socket.destroy(), closeTimeout).unref();
+    socket.once('close', () => clearTimeout(timer));
   }
 
   /** Ends at once, saying nothing. */
