@@ -1,6 +1,7 @@
 // LDAP directories against a stand-in server: who is found, who gets in, what injection does not do, and what outages do.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Directories } from '../../src/directory/directories.ts';
 import type { Directory, Person, PersonQuery } from '../../src/hub/directory.ts';
@@ -302,6 +303,53 @@ describe('an LDAP directory', () => {
       const section = `url: "${server.url}", base: "dc=hub,dc=test", bind: { dn: "cn=reader,dc=hub,dc=test", password: wrong }`;
       const directory = open(section).get('hub.test')!;
       await assert.rejects(async () => directory.find('romeo'), /refuses the hub/);
+    });
+  });
+
+  describe('a server gone mad', () => {
+    const answers: [string, (socket: Socket) => void][] = [
+      ['sends noise', socket => void socket.write(Buffer.alloc(5_000, 0xff))],
+      ['announces more than it sends', socket => void socket.write(Buffer.from('3084ffffffff020102', 'hex'))],
+      ['answers what nobody asked', socket => void socket.write(Buffer.from('300c02017f61070a010004000400', 'hex'))],
+      [
+        'answers a search with a bind',
+        socket => void socket.write(Buffer.from('300c02010261070a010004000400', 'hex').fill(3, 4, 5)),
+      ],
+      ['dies in the middle of an answer', socket => socket.end(Buffer.from('300c0201026107', 'hex'))],
+      ['sends XML', socket => void socket.write('<stream:stream>'.repeat(100))],
+      ['resets', socket => socket.resetAndDestroy()],
+    ];
+    async function outlive([what, answer]: (typeof answers)[number]): Promise<void> {
+      const server = createServer(socket => {
+        socket.on('error', () => {});
+        socket.on('data', () => answer(socket));
+      });
+      await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+      cleaning.push(() => void server.close());
+      const { port } = server.address() as AddressInfo;
+      const healthy = await serve();
+      const section = `base: "dc=hub,dc=test", ${reader}`;
+      const directory = open(`url: ["ldap://127.0.0.1:${port}", "${healthy.url}"], ${section}`).get('hub.test')!;
+      assert.equal((await directory.find('romeo'))?.user, 'romeo', what);
+      assert.equal(await directory.verify('romeo', 'moon'), false, what);
+      assert.equal(await directory.verify('romeo', 'rose'), true, what);
+    }
+
+    it('fails the lookup at hand, and nothing else', async () => {
+      await Promise.all(answers.map(outlive));
+    });
+
+    it('that puts something behind its answer to StartTLS gets no further', async () => {
+      const success = '300c02010178070a010004000400';
+      const server = createServer(socket => {
+        socket.on('error', () => {});
+        socket.once('data', () => void socket.write(Buffer.from(`${success}300c02010261070a0100`, 'hex')));
+      });
+      await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+      cleaning.push(() => void server.close());
+      const { port } = server.address() as AddressInfo;
+      const section = `url: "ldap://127.0.0.1:${port}", starttls: true, base: "dc=hub,dc=test", ${reader}`;
+      await assert.rejects(async () => open(section).get('hub.test')!.find('romeo'), /StartTLS/);
     });
   });
 

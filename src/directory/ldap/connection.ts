@@ -4,6 +4,7 @@ import { connect as connectTls, type SecureContext, type TLSSocket } from 'node:
 import { type Attribute, BerReader, type Change, Client, ResultCodeError } from 'ldapts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import type { LdapServer } from './config.ts';
+import { Framing } from './framing.ts';
 
 /** The directory cannot say anything now: it is down, slow, or refuses the hub itself. */
 export class Unavailable extends StanzaError {
@@ -120,9 +121,10 @@ export class Connection {
         return socket;
       }) as never,
     });
+    const framing = new Framing(mostBytes);
     socket.on('data', chunk => {
       this.#received += chunk.length;
-      if (this.#received > mostBytes) socket.destroy();
+      if (this.#received > mostBytes || !framing.accepts(chunk)) socket.destroy();
     });
   }
 
