@@ -152,7 +152,7 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
   const taken = (domain: string) => [bridges, components, groups].some(route => route.owns(Jid.of('', domain, '')));
   void directories.followAliases(() => config, taken);
   const others = [...bridges.list().flatMap(({ domains }) => domains.split(' ')), ...config.components.keys()];
-  const certificates = await Certificates.open(config, others, log);
+  const certificates = await Certificates.open(config, [...others, ...directories.groupDomains], log);
   undo.push(() => certificates.close());
   let roots: Roots = readRoots(config.tls.trust);
   const posh = new Posh({ resolver, authorities: () => authorities(config.tls.trust) });
@@ -202,7 +202,7 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
     async reload(next) {
       const { keys, restart } = changed(config, next);
       directories.update(next);
-      await certificates.reload(next);
+      await certificates.reload(next, directories.groupDomains);
       roots = readRoots(next.tls.trust);
       // What needs a restart keeps its old values until then.
       config = { ...next, data: config.data, listen: config.listen, attach: config.attach, bridges: config.bridges };

@@ -62,6 +62,11 @@ export class Directories extends Map<string, Directory> {
     for (const pool of before.values()) pool.close();
   }
 
+  /** Where groups have addresses. */
+  get groupDomains(): string[] {
+    return [...this.values()].flatMap(({ groups }) => (groups ? [groups.domain] : []));
+  }
+
   /** Connections to the servers of each directory, for metrics. */
   get servers(): { directory: string; url: string; open: number; down: boolean }[] {
     return [...this.#pools].flatMap(([directory, pool]) =>

@@ -6,6 +6,8 @@ import { ns } from '../../src/xmpp/namespaces.ts';
 import { type Client, type ClientOptions, connectClient } from '../support/client.ts';
 import { startTestHub, type TestHub } from '../support/hubs.ts';
 import { type LdapStandIn, startLdapStandIn } from '../support/ldap.ts';
+import { recordsOf } from '../support/partners.ts';
+import { startZones, type Zones } from '../support/zones.ts';
 
 const fixtures = join(import.meta.dirname, '..', '..', 'fixtures', 'ldap');
 const ldif = ['flat.ldif', 'dynamic.ldif'].map(name => readFileSync(join(fixtures, name), 'utf8')).join('\n');
@@ -243,5 +245,50 @@ directories:
     for (let i = 1; i <= 20; i++) await romeo.receives(e => e.attrs.id === 'ghost' && e.attrs.type === 'error');
     assert.equal(ldap.operations.length, before);
     await romeo.close();
+  });
+});
+
+describe('a directory, seen from another hub', () => {
+  let ldap: LdapStandIn;
+  let zones: Zones;
+  let near: TestHub;
+  let far: TestHub;
+  before(async () => {
+    ldap = await startLdapStandIn({ ldif });
+    zones = await startZones('');
+    const dns = `dns: { servers: ["${zones.server.host}:${zones.server.port}"] }`;
+    const section = `kind: ldap, url: "${ldap.url}", base: "dc=hub,dc=test", groups: { senders: anyone }`;
+    near = await startTestHub('{ hub.test: { directory: corp } }', {
+      yaml: `${dns}\ndirectories: { corp: { ${section} } }`,
+    });
+    far = await startTestHub(['far.test'], { yaml: dns });
+    const groups = recordsOf('groups.hub.test', near);
+    zones.set([recordsOf('hub.test', near), recordsOf('far.test', far), groups].join('\n'));
+  });
+  after(async () => {
+    await far.close();
+    await near.close();
+    await zones.close();
+    await ldap.stop();
+  });
+
+  it('shows strangers neither its people nor its groups, and lets them write where that is allowed', async () => {
+    const paris = await far.client('paris@far.test');
+    const juliet = await connectClient({ jid: 'juliet@hub.test', password: 'moon', port: near.port });
+    const card = await paris.asks('get', `<vCard xmlns='${ns.vcard}'/>`, 'juliet@hub.test');
+    assert.ok(card.child('error')?.child('item-not-found', ns.stanzaErrors));
+    const search = `<query xmlns='${ns.search}'><first>*</first></query>`;
+    assert.ok((await paris.asks('set', search, 'hub.test')).child('error')?.child('forbidden', ns.stanzaErrors));
+    const listed = await paris.asks('get', `<query xmlns='${ns.discoItems}'/>`, 'groups.hub.test');
+    assert.deepEqual(listed.child('query', ns.discoItems)?.all('item'), []);
+    await paris.sends(`<message to='capulets@groups.hub.test'><body>My suit?</body></message>`);
+    assert.equal((await juliet.hears('My suit?')).attrs.from, paris.jid);
+    await juliet.sends(`<presence to='paris@far.test' type='subscribed'/>`);
+    await paris.sends(`<presence to='juliet@hub.test' type='subscribe'/>`);
+    await paris.receives(e => e.name === 'presence' && e.attrs.from === juliet.jid);
+    const seen = await paris.asks('get', `<vCard xmlns='${ns.vcard}'/>`, 'juliet@hub.test');
+    assert.equal(seen.child('vCard', ns.vcard)?.childText('FN'), 'Juliet Capulet');
+    await paris.close();
+    await juliet.close();
   });
 });
