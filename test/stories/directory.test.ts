@@ -248,6 +248,58 @@ directories:
   });
 });
 
+describe('a shared group that changes', () => {
+  it('lets contacts come and go while people are online, and leaves what they made themselves', async () => {
+    const ldap = await startLdapStandIn({ ldif });
+    const section = `kind: ldap, url: "${ldap.url}", base: "dc=hub,dc=test", cache: 0s, groups: { roster: [capulets] }`;
+    const hub = await startTestHub('{ hub.test: { directory: corp } }', {
+      yaml: `log: { level: error }\ndirectories: { corp: { ${section} } }`,
+    });
+    const login = async (user: string) => {
+      const jid = `${user}@hub.test`;
+      const client = await connectClient({ jid, password: passwords[user], port: hub.port });
+      const roster = await client.asks('get', `<query xmlns='${ns.roster}'/>`);
+      return {
+        client,
+        contacts: roster
+          .child('query', ns.roster)!
+          .all('item')
+          .map(({ attrs }) => attrs.jid),
+      };
+    };
+    const pushed = (client: Client, jid: string, subscription: string) =>
+      client.receives(e => {
+        const item = e.attrs.type === 'set' ? e.child('query', ns.roster)?.child('item') : null;
+        return item?.attrs.jid === jid && item.attrs.subscription === subscription;
+      });
+    try {
+      await hub.reload(hub.config);
+      const [juliet, nurse, romeo] = [await login('juliet'), await login('nurse'), await login('romeo')];
+      assert.deepEqual(
+        [juliet.contacts, nurse.contacts, romeo.contacts],
+        [['nurse@hub.test'], ['juliet@hub.test'], []],
+      );
+      await romeo.client.asks('set', `<query xmlns='${ns.roster}'><item jid='juliet@hub.test' name='J'/></query>`);
+      const members = ldap.entries.get('cn=capulets,ou=groups,dc=hub,dc=test')!.attributes.get('member')!;
+      members.values = ['juliet', 'romeo'].map(user => Buffer.from(`uid=${user},ou=people,dc=hub,dc=test`));
+      await hub.reload(hub.config);
+      await pushed(juliet.client, 'romeo@hub.test', 'both');
+      await pushed(romeo.client, 'juliet@hub.test', 'both');
+      await pushed(juliet.client, 'nurse@hub.test', 'remove');
+      await romeo.client.receives(e => e.name === 'presence' && e.attrs.from === juliet.client.jid && !e.attrs.type);
+      await nurse.client.receives(e => e.attrs.type === 'unavailable' && e.attrs.from === juliet.client.jid);
+      members.values = [];
+      await hub.reload(hub.config);
+      await pushed(romeo.client, 'juliet@hub.test', 'none');
+      await romeo.client.close();
+      assert.deepEqual((await login('romeo')).contacts, ['juliet@hub.test']);
+    } finally {
+      await hub.close();
+      await ldap.stop();
+    }
+  });
+});
+
 describe('a directory, seen from another hub', () => {
   let ldap: LdapStandIn;
   let zones: Zones;
