@@ -7,6 +7,7 @@ import { kinds } from './bridges/index.ts';
 import { ClientServer } from './c2s/server.ts';
 import { LocalRoute, SessionTable } from './c2s/sessions.ts';
 import type { Accounts } from './cli/account.ts';
+import { Attachment } from './components/attachment.ts';
 import { ComponentServer } from './components/server.ts';
 import { Directories } from './directory/directories.ts';
 import { GroupRoute } from './directory/group-route.ts';
@@ -39,6 +40,8 @@ export interface RunningHub {
   readonly links: Links;
   readonly components: ComponentServer;
   readonly bridges: BridgeHost;
+  /** The other server that the bridges serve, where `attach` names one. */
+  readonly attachment: Attachment | null;
   readonly certificates: Certificates;
   readonly accounts: Accounts;
   readonly started: number;
@@ -136,12 +139,13 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
   const directories = openDirectories(config, store, log);
   undo.push(() => directories.close());
   const groups = new GroupRoute(directories);
-  const hub = new Kernel({ config, log, metrics, store, sessions: table, directories }, [
+  const attachment = config.attach ? new Attachment({ ...config.attach, resolver }, () => hub) : null;
+  const hub: Kernel = new Kernel({ config, log, metrics, store, sessions: table, directories }, [
     bridges,
     components,
     groups,
     sessions,
-    links,
+    attachment ?? links,
   ]);
   sessions.attach(hub);
   components.attach(hub);
@@ -171,6 +175,8 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
   for (const module of modules) await hub.start(module);
   await bridges.start();
   undo.push(() => bridges.stop());
+  attachment?.start();
+  undo.push(() => attachment?.stop());
 
   const accounts = accountsOf(config, directories, jid => removeAccount(hub, jid));
   const guard = new ConnectionGuard(config.limits.connections);
@@ -192,6 +198,7 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
     links,
     components,
     bridges,
+    attachment,
     certificates,
     accounts,
     started,

@@ -53,7 +53,17 @@ function localDomain({ config }: RunningHub): string {
   return config.domains.keys().next().value ?? '';
 }
 
-function status({ hub, links, components, certificates, started, listening, config, bridges }: RunningHub): unknown {
+function status({
+  hub,
+  links,
+  components,
+  certificates,
+  started,
+  listening,
+  config,
+  bridges,
+  attachment,
+}: RunningHub): unknown {
   const outbound = links.outbound;
   return {
     version: version,
@@ -71,6 +81,7 @@ function status({ hub, links, components, certificates, started, listening, conf
     'stanzas queued for links': outbound.reduce((sum, { queued }) => sum + queued, 0),
     components: components.connected,
     bridges: bridges.list().map(({ name }) => name),
+    ...(attachment ? { attached: attachment.list() } : {}),
     certificates: certificates.expiries.map(({ domain, daysLeft, selfSigned }) => ({
       domain,
       'days left': daysLeft,

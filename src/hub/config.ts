@@ -110,7 +110,7 @@ export function parseConfig(text: string, file: string, name = file): Config {
     domains: readDomains(top, attach !== null),
     aliases: new Map(),
     crossDomain: readCrossDomain(top.section('cross-domain')),
-    listen: readListen(top.section('listen')),
+    listen: readListen(top.section('listen'), attach !== null),
     clients: readClients(top.section('clients')),
     tls: readTls(top.section('tls')),
     dns: readDns(top.section('dns')),
@@ -188,11 +188,12 @@ function readCrossDomain(section: Section): Config['crossDomain'] {
   return cross;
 }
 
-function readListen(section: Section): Config['listen'] {
+/** Attached to another server, nobody connects here but for health and metrics, unless the file says so. */
+function readListen(section: Section, attached: boolean): Config['listen'] {
   const listen = {} as Config['listen'];
   const seen = new Map<string, string>();
   for (const name of Object.keys(defaultListen) as ListenerName[]) {
-    listen[name] = section.endpoints(name, defaultListen[name]);
+    listen[name] = section.endpoints(name, attached && name !== 'http' ? [] : defaultListen[name]);
     for (const { host, port } of listen[name]) {
       const key = `${host} ${port}`;
       if (port !== 0 && seen.has(key)) section.fail(name, `${host}:${port} is used by ${seen.get(key)} already`);
