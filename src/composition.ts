@@ -9,7 +9,8 @@ import { LocalRoute, SessionTable } from './c2s/sessions.ts';
 import type { Accounts } from './cli/account.ts';
 import { Attachment } from './components/attachment.ts';
 import { ComponentServer } from './components/server.ts';
-import { createAccounts } from './directory/accounts.ts';
+import { Directories } from './directory/directories.ts';
+import { GroupRoute } from './directory/group-route.ts';
 import { authorities, judgePeer, type Roots, readRoots } from './federation/identity.ts';
 import { Links } from './federation/links.ts';
 import { Posh } from './federation/posh.ts';
@@ -110,18 +111,18 @@ export function accountsOf(
     async list(domain) {
       if (domain !== undefined && !directories.has(domain)) throw new Error(`${domain} is not served here`);
       const names = domain === undefined ? [...directories.keys()] : [domain];
-      return names.flatMap(name =>
-        [...(directories.get(name)?.writable?.list() ?? [])].map(user => ({ jid: `${user}@${name}` })),
-      );
+      const listed: { jid: string }[] = [];
+      for (const name of names) {
+        for await (const user of directories.get(name)?.writable?.list() ?? []) listed.push({ jid: `${user}@${name}` });
+      }
+      return listed;
     },
   };
 }
 
-/** The directories of the hosted domains. */
-export function openDirectories(config: Config, store: Store): Map<string, Directory> {
-  const directories = new Map<string, Directory>();
-  for (const { name } of config.domains.values()) directories.set(name, createAccounts(store, name));
-  return directories;
+/** The directories of the hosted domains; they are to be closed. */
+export function openDirectories(config: Config, store: Store, log: Log): Directories {
+  return new Directories(config, store, log);
 }
 
 /**
@@ -154,21 +155,27 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
   const components = new ComponentServer();
   const bridges = new BridgeHost(kinds);
   const links = new Links();
-  const directories = openDirectories(config, store);
+  const directories = openDirectories(config, store, log);
+  undo.push(() => directories.close());
+  const groups = new GroupRoute(directories);
   const attachment = config.attach ? new Attachment({ ...config.attach, resolver }, () => hub) : null;
   const hub: Kernel = new Kernel({ config, log, metrics, store, sessions: table, directories }, [
     bridges,
     components,
+    groups,
     sessions,
     attachment ?? links,
   ]);
   sessions.attach(hub);
   components.attach(hub);
+  groups.attach(hub);
   const web = new WebServer(log);
   bridges.create(hub, { resolver, http: (method, path, handler) => web.add(method, path, handler) });
 
+  const taken = (domain: string) => [bridges, components, groups].some(route => route.owns(Jid.of('', domain, '')));
+  void directories.followAliases(() => config, taken);
   const others = [...bridges.list().flatMap(({ domains }) => domains.split(' ')), ...config.components.keys()];
-  const certificates = await Certificates.open(config, others, log);
+  const certificates = await Certificates.open(config, [...others, ...directories.groupDomains], log);
   undo.push(() => certificates.close());
   let roots: Roots = readRoots(config.tls.trust);
   const posh = new Posh({ resolver, authorities: () => authorities(config.tls.trust) });
@@ -202,7 +209,7 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
     component: [],
     http: [],
   };
-  observe(metrics, { table, guard, certificates, components });
+  observe(metrics, { table, guard, certificates, components, directories });
   addHealth(web, metrics, () => ready);
 
   const running: RunningHub = {
@@ -221,15 +228,13 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
     async reload(next) {
       checkModules(next, moduleNames);
       const { keys, restart } = changed(config, next);
-      await certificates.reload(next);
+      directories.update(next);
+      await certificates.reload(next, directories.groupDomains);
       roots = readRoots(next.tls.trust);
       // What needs a restart keeps its old values until then.
       config = { ...next, data: config.data, listen: config.listen, attach: config.attach, bridges: config.bridges };
       hub.config = config;
-      for (const name of config.domains.keys()) {
-        if (!directories.has(name)) directories.set(name, createAccounts(store, name));
-      }
-      for (const name of directories.keys()) if (!config.domains.has(name)) directories.delete(name);
+      void directories.followAliases(() => config, taken);
       guard.perAddress = config.limits.connections.perAddress;
       guard.total = config.limits.connections.total;
       log.level = config.log.level;
@@ -313,9 +318,13 @@ interface Observed {
   guard: ConnectionGuard;
   certificates: Certificates;
   components: ComponentServer;
+  directories: Directories;
 }
 
-function observe(metrics: Metrics, { table, guard, certificates, components }: Observed): void {
+function observe(metrics: Metrics, { table, guard, certificates, components, directories }: Observed): void {
+  metrics.gauge('isthmus_directory_connections', 'Connections to directory servers', ['directory', 'server'], set => {
+    for (const { directory, url, open } of directories.servers) set(open, directory, url);
+  });
   metrics.gauge('isthmus_sessions', 'Client sessions', [], set => set(table.count));
   metrics.gauge('isthmus_connections', 'Open connections of all listeners', [], set => set(guard.count));
   metrics.gauge('isthmus_components', 'Components that are connected', [], set => set(components.connected.length));

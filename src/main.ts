@@ -5,7 +5,7 @@ import { run } from './cli/run.ts';
 import { accountsOf, openDirectories, type RunningHub, startHub, storePath } from './composition.ts';
 import { makeDataDirectory } from './hub/admin.ts';
 import type { Config } from './hub/config.ts';
-import { createLog, type Log } from './hub/log.ts';
+import { createLog, type Log, silentLog } from './hub/log.ts';
 import { version } from './hub/version.ts';
 import { inspect } from './inspection.ts';
 import { openSqlite } from './store/sqlite.ts';
@@ -68,8 +68,15 @@ process.exitCode = await run(process.argv.slice(2), commands, {
   async openAccounts(config) {
     makeDataDirectory(config.data);
     const store = openSqlite(storePath(config));
-    const accounts = accountsOf(config, store, openDirectories(config, store), async () => {});
-    return { accounts, close: () => store.close() };
+    const directories = openDirectories(config, store, silentLog());
+    const accounts = accountsOf(config, store, directories, async () => {});
+    return {
+      accounts,
+      close: () => {
+        directories.close();
+        return store.close();
+      },
+    };
   },
   check: inspect,
   version: version,

@@ -114,14 +114,15 @@ export class Negotiation {
 
   #mechanisms(): Offer {
     const { config, hub, edge } = this.#server;
+    const directory = hub.directory(this.#domain)!;
     return offer({
       configured: config.clients.mechanisms,
-      verifier: hub.directory(this.#domain)!,
+      verifier: directory,
       secure: this.#secured,
       requireTls: config.clients.requireTls,
       bindings: this.#bindings,
       secret: edge.scramSecret,
-      prepare: user => Jid.tryParse(`${user}@${this.#domain}`)?.local || null,
+      prepare: user => directory.userOf?.(user) ?? (Jid.tryParse(`${user}@${this.#domain}`)?.local || null),
     });
   }
 

@@ -1,6 +1,6 @@
 // The hub's own accounts: SCRAM keys in the store, never a password.
 
-import type { Directory, Person, WritableDirectory } from '../hub/directory.ts';
+import type { Directory, Person, PersonQuery, WritableDirectory } from '../hub/directory.ts';
 import type { Row, Store } from '../hub/store.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
@@ -73,13 +73,10 @@ export function createAccounts(store: Store, domain: string): Accounts {
       if (!sha1 || !sha256) await complete(user, password, sha1, sha256);
       return true;
     },
-    async *search(text) {
-      const like = `%${text.replace(/[\\%_]/g, '\\$&')}%`;
-      const rows = store
-        .prepare(
-          "SELECT * FROM accounts WHERE domain = ? AND (user LIKE ? ESCAPE '\\' OR name LIKE ? ESCAPE '\\' OR mail LIKE ? ESCAPE '\\') LIMIT 100",
-        )
-        .all(domain, like, like, like);
+    async *search(query) {
+      const { sql, values } = matching(query);
+      if (values.length === 0) return;
+      const rows = store.prepare(`SELECT * FROM accounts WHERE domain = ? AND ${sql} LIMIT 100`).all(domain, ...values);
       for (const row of rows) yield personOf(row);
     },
     async findByMail(mail) {
@@ -142,6 +139,18 @@ export function createAccounts(store: Store, domain: string): Accounts {
 }
 
 const nothing = new Uint8Array(0);
+/** Free text is looked for anywhere; in a query, `*` stands for anything. */
+function matching(query: string | PersonQuery): { sql: string; values: string[] } {
+  const escaped = (text: string) => text.replace(/[\\%_]/g, '\\$&');
+  const like = (column: string) => `${column} LIKE ? ESCAPE '\\'`;
+  if (typeof query === 'string') {
+    const text = `%${escaped(query)}%`;
+    return { sql: `(${like('user')} OR ${like('name')} OR ${like('mail')})`, values: [text, text, text] };
+  }
+  const asked = (['user', 'name', 'mail', 'mobile'] as const).filter(column => query[column]);
+  const values = asked.map(column => escaped(query[column]!).replaceAll('*', '%'));
+  return { sql: asked.map(like).join(' AND '), values };
+}
 
 const noKeys: ScramKeys = {
   hash: 'SHA-256',

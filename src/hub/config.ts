@@ -470,7 +470,7 @@ export function changed(before: Config, after: Config): { keys: string[]; restar
   const keys = (Object.keys(after) as (keyof Config)[]).filter(
     key => key !== 'file' && canonical(before[key]) !== canonical(after[key]),
   );
-  const needing = new Set(['data', 'listen', 'attach', 'bridges', 'directories', 'dns']);
+  const needing = new Set(['data', 'listen', 'attach', 'bridges', 'dns']);
   return { keys, restart: keys.filter(key => needing.has(key)) };
 }
 

@@ -96,7 +96,7 @@ export class Notices {
     if (!accounts) throw new StanzaError('feature-not-implemented', 'the users of this domain cannot be listed');
     const from = Jid.of('', domain, '');
     let told = 0;
-    for (const user of accounts.list()) {
+    for await (const user of accounts.list()) {
       const to = Jid.of(user, domain, '');
       const online = this.#hub.sessions.of(to).filter(({ presence }) => presence !== null);
       for (const session of online) tell(session, notice);

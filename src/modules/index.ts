@@ -15,6 +15,8 @@ import { presence } from './presence.ts';
 import { privateStorage } from './private.ts';
 import { registration } from './registration.ts';
 import { roster } from './roster.ts';
+import { search } from './search.ts';
+import { sharedGroups } from './shared-groups.ts';
 import { time } from './time.ts';
 import { vcard } from './vcard.ts';
 import { version } from './version.ts';
@@ -24,6 +26,7 @@ export { removeAccount } from './removal.ts';
 
 export const modules: readonly Module[] = [
   blocking,
+  sharedGroups,
   roster,
   presence,
   carbons,
@@ -37,6 +40,7 @@ export const modules: readonly Module[] = [
   time,
   last,
   vcard,
+  search,
   privateStorage,
   registration,
   announcements,

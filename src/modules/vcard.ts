@@ -4,6 +4,7 @@ import { el } from '../xmpp/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import { parseElement } from '../xmpp/payload.ts';
+import { completeVcard } from './directory-vcard.ts';
 import { portableElement } from './portable.ts';
 
 const largest = 128 * 1024;
@@ -28,7 +29,9 @@ export const vcard: Module = {
       const user = to.bare.toString();
       if (stanza.type === 'get') {
         const row = select.get(user);
-        if (row) return parseElement(String(row.vcard));
+        const stored = row ? parseElement(String(row.vcard)) : null;
+        const vcard = await completeVcard(hub, to.bare, from, stored);
+        if (vcard) return vcard;
         if (from.bare.equals(to.bare)) return el('vCard', ns.vcard);
         throw new StanzaError('item-not-found');
       }

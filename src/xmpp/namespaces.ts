@@ -47,6 +47,8 @@ export const ns = {
   mucUser: 'http://jabber.org/protocol/muc#user',
   commands: 'http://jabber.org/protocol/commands',
   data: 'jabber:x:data',
+  search: 'jabber:iq:search',
+  addresses: 'http://jabber.org/protocol/address',
   xhtml: 'http://jabber.org/protocol/xhtml-im',
 } as const;
 

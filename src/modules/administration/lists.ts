@@ -16,7 +16,7 @@ interface Group {
   /** The node of the list, where it does not follow the rule. */
   listNode?: string;
   /** Bare JIDs. */
-  members(domain: string): Iterable<string>;
+  members(domain: string): Iterable<string> | AsyncIterable<string>;
 }
 
 const counts = ['25', '50', '75', '100', '150', '200', 'none'];
@@ -47,10 +47,10 @@ function groupsOf(hub: Hub): Group[] {
   ];
 }
 
-function* registered(hub: Hub, domain: string): Iterable<string> {
+async function* registered(hub: Hub, domain: string): AsyncIterable<string> {
   const accounts = hub.directory(domain)?.writable;
   if (!accounts) throw new StanzaError('not-allowed', 'the users of this domain live in a directory of their own');
-  for (const user of accounts.list()) yield `${user}@${domain}`;
+  for await (const user of accounts.list()) yield `${user}@${domain}`;
 }
 
 /** Those who are online; active are those with a client that is neither away nor xa (XEP-0133 §4.16). */
@@ -67,9 +67,9 @@ function online(hub: Hub, domain: string, wanted: (active: boolean) => boolean):
 
 function numberCommand(hub: Hub, { name, title, number, members }: Group): AdHocCommand {
   return adminCommand(hub, `get-${name}-users-num`, `Get Number of ${title} Users`, {
-    run(_values, _from, at) {
+    async run(_values, _from, at) {
       let count = 0;
-      for (const _ of members(at.domain)) count++;
+      for await (const _ of members(at.domain)) count++;
       return adminResult({ var: number, label: `The number of ${name} users`, value: String(count) });
     },
   });
@@ -89,10 +89,10 @@ function listCommand(hub: Hub, { name, title, list, listNode, members }: Group):
           options: counts.map(value => ({ value, label: value === 'none' ? 'None' : value })),
         },
       ),
-    run(values, _from, at) {
+    async run(values, _from, at) {
       const most = mostOf(values);
       const listed: string[] = [];
-      for (const user of members(at.domain)) {
+      for await (const user of members(at.domain)) {
         if (listed.length >= most) break;
         listed.push(user);
       }
