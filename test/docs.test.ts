@@ -29,13 +29,13 @@ describe('the documents', () => {
 
 /** Sections whose keys are names of the operator's. */
 const named =
-  /^(domains|modules|domains\.NAME\.modules|components|directories|bridges|external-services|federation\.partners|bridges\.NAME\.(routes|brokers)|attach\.secrets)$/;
+  /^(domains|modules|domains\.NAME\.modules|components|directories|bridges|external-services|federation\.partners|directories\.NAME\.bases|bridges\.NAME\.(routes|brokers)|attach\.secrets)$/;
 
 /** The dotted paths of all keys of the example, names of the operator's as NAME. */
 function keysOf(value: unknown, path: string): string[] {
   if (value === null || typeof value !== 'object' || Array.isArray(value)) return [path];
   return Object.entries(value).flatMap(([key, inner]) => {
-    if (path.endsWith('modules')) return [path];
+    if (path.endsWith('modules') || path.endsWith('registration.values')) return [path];
     const name = named.test(path) ? 'NAME' : key;
     return keysOf(inner, path ? `${path}.${name}` : name);
   });
@@ -43,7 +43,9 @@ function keysOf(value: unknown, path: string): string[] {
 
 describe('docs/configuration.md', () => {
   // What only stands in a comment there is part of the contract as well.
-  const example = read('isthmus.example.yaml').replace(/^# (attach: \{)/m, '$1');
+  const example = read('isthmus.example.yaml')
+    .replace(/^# (attach: \{)/m, '$1')
+    .replace(/^( {4})# ( *(?:domain-root|domain-filter|bases|registration|base|classes|values):)/gm, '$1$2');
   const keys = new Set(keysOf(parse(example), ''));
   const rows = [...read('docs/configuration.md').matchAll(/^\| `([^`]+)` \|/gm)].map(match => match[1]);
 
