@@ -13,7 +13,7 @@ import { judgePeer, type Roots, readRoots } from './federation/identity.ts';
 import { Links } from './federation/links.ts';
 import { AdminServer } from './hub/admin.ts';
 import { Certificates } from './hub/certificates.ts';
-import { type Config, changed, type Endpoint, type ListenerName } from './hub/config.ts';
+import { type Config, changed, checkModules, type Endpoint, type ListenerName } from './hub/config.ts';
 import type { Directory } from './hub/directory.ts';
 import { createResolver } from './hub/dns.ts';
 import { Kernel } from './hub/hub.ts';
@@ -22,7 +22,7 @@ import { createLog, type Log } from './hub/log.ts';
 import { createMetrics, type Metrics } from './hub/metrics.ts';
 import type { Store } from './hub/store.ts';
 import { version } from './hub/version.ts';
-import { modules, removeAccount } from './modules/index.ts';
+import { moduleNames, modules, removeAccount } from './modules/index.ts';
 import { adminCommands } from './operations.ts';
 import { openSqlite } from './store/sqlite.ts';
 import { WebServer } from './web/server.ts';
@@ -118,6 +118,7 @@ export async function startHub(config: Config, log: Log = createLog(config.log))
 async function compose(first: Config, log: Log, undo: (() => void | Promise<void>)[]): Promise<RunningHub> {
   let config = first;
   const started = Date.now();
+  checkModules(config, moduleNames);
   const store = openSqlite(storePath(config));
   undo.push(() => store.close());
   const metrics = createMetrics();
@@ -189,6 +190,7 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
       return config;
     },
     async reload(next) {
+      checkModules(next, moduleNames);
       const { keys, restart } = changed(config, next);
       await certificates.reload(next);
       roots = readRoots(next.tls.trust);

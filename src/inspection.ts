@@ -9,10 +9,11 @@ import { startHub, storePath } from './composition.ts';
 import { judge, type Roots, readRoots } from './federation/identity.ts';
 import { targets } from './federation/resolve.ts';
 import { askAdmin, makeDataDirectory, NotRunning } from './hub/admin.ts';
-import type { Config, DomainConfig, Endpoint } from './hub/config.ts';
+import { type Config, checkModules, type DomainConfig, type Endpoint } from './hub/config.ts';
 import { createResolver, DnsError, type Resolver } from './hub/dns.ts';
 import { formatEndpoint } from './hub/listener.ts';
 import { silentLog } from './hub/log.ts';
+import { moduleNames } from './modules/index.ts';
 import { openSqlite } from './store/sqlite.ts';
 
 const ok = (about: string, text: string): Finding => ({ verdict: 'ok', about, text });
@@ -21,6 +22,7 @@ const fail = (about: string, text: string): Finding => ({ verdict: 'fail', about
 
 /** Yields what is found, good and bad, as it is found. */
 export async function* inspect(config: Config, partner: string | undefined): AsyncIterable<Finding> {
+  checkModules(config, moduleNames);
   if (partner !== undefined) return yield* inspectPartner(config, partner);
   yield ok('configuration', config.file || 'none: the domain localhost on loopback');
   const running = await isRunning(config);

@@ -24,7 +24,12 @@ export function adminCommands(running: RunningHub): ReadonlyMap<string, AdminCom
       hub.router.routes.flatMap((route, i) =>
         (route.describe?.() ?? []).map(domains => ({ order: i + 1, route: route.name, domains })),
       ),
-    modules: () => hub.modules.map(({ name, implements: specs }) => ({ module: name, implements: specs.join(', ') })),
+    modules: () =>
+      hub.modules.map(({ name, implements: specs }) => ({
+        module: name,
+        on: onFor(running, name),
+        implements: specs.join(', '),
+      })),
     reload: () => running.reload(loadConfig(running.config.file || null)),
     federation: args => federation(running, args),
     bridge: args => {
@@ -46,6 +51,13 @@ export function adminCommands(running: RunningHub): ReadonlyMap<string, AdminCom
     commands[`account ${verb}`] = args => callAccounts(running.accounts, verb, args);
   }
   return new Map(Object.entries(commands));
+}
+
+/** The domains that a module is on for, in one word where it is all or none of them. */
+function onFor({ hub, config }: RunningHub, module: string): string {
+  const domains = [...config.domains.keys()];
+  const on = domains.filter(domain => hub.enabled(module, domain));
+  return on.length === domains.length ? 'everywhere' : on.length === 0 ? 'nowhere' : on.join(' ');
 }
 
 function localDomain({ config }: RunningHub): string {

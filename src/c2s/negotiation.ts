@@ -86,7 +86,7 @@ export class Negotiation {
         el('session', ns.session, {}, el('optional', ns.session)),
         el('sm', ns.streamManagement),
         limitsElement(config.limits.stanzaSize.c2s),
-        ...hub.streamFeatures,
+        ...hub.streamFeatures(this.#domain),
       ];
     }
     const features: (Element | null)[] = [];
@@ -105,7 +105,8 @@ export class Negotiation {
           features.push(el('sasl-channel-binding', ns.channelBinding, {}, ...types));
         }
       }
-      if (config.clients.registration && hub.registrar) features.push(el('register', ns.registerFeature));
+      if (config.clients.registration && hub.registrarOf(this.#domain))
+        features.push(el('register', ns.registerFeature));
     }
     features.push(limitsElement(bareLimits.stanzaSize));
     return features;
@@ -227,12 +228,12 @@ export class Negotiation {
     const { config, hub } = this.#server;
     const allowed = config.clients.registration && (this.#secured || !config.clients.requireTls);
     const query = stanza.child('query', ns.register);
-    if (!allowed || !hub.registrar || !query || !stanza.isRequest) {
+    const registrar = hub.registrarOf(this.#domain);
+    if (!allowed || !registrar || !query || !stanza.isRequest) {
       return this.stream.close(new StreamError('not-authorized', 'authenticate first'));
     }
     this.stream.hold();
-    void hub
-      .registrar(this.#domain, stanza, query, this.#remote)
+    void registrar(this.#domain, stanza, query, this.#remote)
       .catch(error => stanza.refuse(error instanceof StanzaError ? error : new StanzaError('internal-server-error')))
       .then(answer => {
         this.stream.send(answer);

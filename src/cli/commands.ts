@@ -74,7 +74,7 @@ close   closes the links with a domain; ping makes one and asks for an answer
   ),
   asked('bridge', 'see the bridges', 'list | show NAME'),
   asked('presence', 'what makes up a user’s presence', 'JID'),
-  asked('modules', 'list the features that run'),
+  asked('modules', 'list the features, and the domains each is on for'),
   asked('reload', 'read the configuration and certificates anew'),
   version,
   ofBridge,

@@ -25,6 +25,13 @@ export interface DomainConfig {
   /** `accounts` or a name under `directories`. */
   directory: string;
   aliases: string[];
+  modules: ModuleSettings;
+}
+
+/** What is said of modules in one place: the section itself tells where, when a name proves unknown. */
+export interface ModuleSettings {
+  on: Map<string, boolean>;
+  section: Section;
 }
 
 export type ListenerName = 'c2s' | 'c2s-tls' | 's2s' | 's2s-tls' | 'component' | 'http';
@@ -66,6 +73,8 @@ export interface Config {
     connections: { perAddress: number; total: number };
   };
   offline: { store: boolean; exceptions: string[]; messages: number };
+  /** For all domains that say nothing themselves. */
+  modules: ModuleSettings;
   components: Map<string, { secret: string; presence: boolean }>;
   /** name → its section, read by the directory's kind */
   directories: Map<string, { kind: string; section: Section }>;
@@ -115,6 +124,7 @@ export function parseConfig(text: string, file: string, name = file): Config {
     federation: readFederation(top.section('federation')),
     limits: readLimits(top.section('limits')),
     offline: readOffline(top.section('offline')),
+    modules: readModules(top.section('modules')),
     components: readComponents(top),
     directories: readKinds(top, 'directories'),
     bridges: readKinds(top, 'bridges'),
@@ -150,6 +160,7 @@ function readDomains(top: Section, attached: boolean): Map<string, DomainConfig>
       tls: readCertificate(entry),
       directory: entry.string('directory', 'accounts'),
       aliases: entry.domains('aliases', []),
+      modules: readModules(entry.section('modules')),
     });
     entry.done();
   }
@@ -290,6 +301,20 @@ function readOffline(section: Section): Config['offline'] {
   };
   section.done();
   return offline;
+}
+
+function readModules(section: Section): ModuleSettings {
+  return { on: new Map(section.keys.map(name => [name, section.boolean(name)])), section };
+}
+
+/** Refuses names of modules that are not among the known ones. Throws ConfigError. */
+export function checkModules(config: Config, known: readonly string[]): void {
+  for (const { on, section } of [config.modules, ...[...config.domains.values()].map(({ modules }) => modules)]) {
+    for (const name of on.keys()) {
+      if (known.includes(name)) continue;
+      section.fail(name, `there is no such module; known are ${[...known].sort().join(', ')}`);
+    }
+  }
 }
 
 function readComponents(top: Section): Config['components'] {

@@ -21,11 +21,15 @@ import type {
 } from './module.ts';
 import { type Filter, hubOrigin, type Origin, type Route, Router } from './router.ts';
 import type { Store } from './store.ts';
+import { type Gate, Switches } from './switches.ts';
 
-interface Registration {
-  scope: IqScope;
-  handler: IqHandler;
+/** Something registered, and the gate of the module that registered it; none outside of modules. */
+interface Registered<T> {
+  gate: Gate | null;
+  what: T;
 }
+
+type Listener = Registered<(...args: unknown[]) => unknown>;
 
 interface Waiting {
   from: string;
@@ -47,27 +51,31 @@ export interface HubParts {
 const mostWaiting = 100_000;
 
 export class Kernel implements Hub {
-  config: Config;
   readonly log: Log;
   readonly metrics: Metrics;
   readonly store: Store;
   readonly sessions: Sessions;
   readonly router: Router;
-  readonly streamFeatures: Element[] = [];
-  registrar: Registrar | null = null;
   readonly #directories: ReadonlyMap<string, Directory>;
-  readonly #handlers = new Map<string, Registration[]>();
-  readonly #moments = new Map<keyof Moments, ((...args: never[]) => unknown)[]>();
-  readonly #features = { domain: new Set<string>(), account: new Set<string>() };
-  readonly #identities = { domain: [] as DiscoIdentity[], account: [] as DiscoIdentity[] };
-  readonly #items: (() => { jid: string; name?: string }[])[] = [];
+  readonly #handlers = new Map<string, Registered<{ scope: IqScope; handler: IqHandler }>[]>();
+  readonly #moments = new Map<keyof Moments, Listener[]>();
+  readonly #features = { domain: [] as Registered<string>[], account: [] as Registered<string>[] };
+  readonly #identities = { domain: [] as Registered<DiscoIdentity>[], account: [] as Registered<DiscoIdentity>[] };
+  readonly #items: Registered<(domain: string) => { jid: string; name?: string }[]>[] = [];
+  readonly #streamFeatures: Registered<Element>[] = [];
+  #registrar: Registered<Registrar> | null = null;
+  #config: Config;
+  readonly #switches: Switches;
+  /** The gate of the module that is being started. */
+  #starting: Gate | null = null;
   readonly #waiting = new Map<string, Waiting>();
   readonly #stops: (() => void | Promise<void>)[] = [];
   readonly modules: Module[] = [];
 
   /** The order of `routes` is the order of routing. */
   constructor(parts: HubParts, routes: readonly Route[]) {
-    this.config = parts.config;
+    this.#config = parts.config;
+    this.#switches = new Switches(parts.config);
     this.log = parts.log;
     this.metrics = parts.metrics;
     this.store = parts.store;
@@ -90,62 +98,101 @@ export class Kernel implements Hub {
     });
   }
 
+  get config(): Config {
+    return this.#config;
+  }
+
+  set config(config: Config) {
+    this.#config = config;
+    this.#switches.config = config;
+  }
+
   directory(domain: string): Directory | undefined {
     return this.#directories.get(domain);
   }
 
   hosts(domain: string): boolean {
-    return this.config.domains.has(domain);
+    return this.#config.domains.has(domain);
+  }
+
+  enabled(module: string, domain: string): boolean {
+    return this.#switches.enabled(module, domain);
   }
 
   iq(ns: string, name: string, scope: IqScope, handler: IqHandler): void {
     const key = `${name} ${ns}`;
     const registered = this.#handlers.get(key);
-    if (registered) registered.push({ scope, handler });
-    else this.#handlers.set(key, [{ scope, handler }]);
+    const registration = { gate: this.#starting, what: { scope, handler } };
+    if (registered) registered.push(registration);
+    else this.#handlers.set(key, [registration]);
   }
 
   filter(filter: Filter): void {
-    this.router.filters.push(filter);
+    const gate = this.#starting;
+    const switches = this.#switches;
+    this.router.filters.push(
+      gate === null
+        ? filter
+        : (stanza, origin) =>
+            gate.off.size === 0 || switches.concerns(gate, stanza.from?.domain, stanza.to!.domain)
+              ? filter(stanza, origin)
+              : stanza,
+    );
   }
 
   on<M extends keyof Moments>(moment: M, listener: Moments[M]): void {
     const listeners = this.#moments.get(moment);
-    if (listeners) listeners.push(listener);
-    else this.#moments.set(moment, [listener]);
+    const registration = { gate: this.#starting, what: listener as Listener['what'] };
+    if (listeners) listeners.push(registration);
+    else this.#moments.set(moment, [registration]);
   }
 
   emit<M extends keyof Moments>(moment: M, ...args: Parameters<Moments[M]>): ReturnType<Moments[M]> {
-    const listeners = this.#moments.get(moment) as ((...args: unknown[]) => unknown)[] | undefined;
-    return (listeners ? callInOrder(listeners, 0, args) : false) as ReturnType<Moments[M]>;
+    const listeners = this.#moments.get(moment);
+    const domain = domainOf(moment, args[0]);
+    return (listeners ? callInOrder(listeners, 0, domain, args) : false) as ReturnType<Moments[M]>;
   }
 
   feature(of: 'domain' | 'account', ...features: string[]): void {
-    for (const feature of features) this.#features[of].add(feature);
+    for (const what of features) this.#features[of].push({ gate: this.#starting, what });
   }
 
-  features(of: 'domain' | 'account'): string[] {
-    return [...this.#features[of]].sort();
+  features(of: 'domain' | 'account', domain: string): string[] {
+    return [...new Set(open(this.#features[of], domain))].sort();
   }
 
-  identity(of: 'domain' | 'account', identity: DiscoIdentity): void {
-    this.#identities[of].push(identity);
+  identity(of: 'domain' | 'account', what: DiscoIdentity): void {
+    this.#identities[of].push({ gate: this.#starting, what });
   }
 
-  identities(of: 'domain' | 'account'): DiscoIdentity[] {
-    return this.#identities[of];
+  identities(of: 'domain' | 'account', domain: string): DiscoIdentity[] {
+    return open(this.#identities[of], domain);
   }
 
-  itemsFrom(source: () => { jid: string; name?: string }[]): void {
-    this.#items.push(source);
+  itemsFrom(what: (domain: string) => { jid: string; name?: string }[]): void {
+    this.#items.push({ gate: this.#starting, what });
   }
 
-  items(): { jid: string; name?: string }[] {
-    return this.#items.flatMap(source => source());
+  items(domain: string): { jid: string; name?: string }[] {
+    return open(this.#items, domain).flatMap(source => source(domain));
   }
 
-  streamFeature(element: Element): void {
-    this.streamFeatures.push(element);
+  streamFeature(what: Element): void {
+    this.#streamFeatures.push({ gate: this.#starting, what });
+  }
+
+  /** The features that a client of a domain sees once it is authenticated. */
+  streamFeatures(domain: string): Element[] {
+    return open(this.#streamFeatures, domain);
+  }
+
+  set registrar(what: Registrar) {
+    this.#registrar = { gate: this.#starting, what };
+  }
+
+  /** Who answers in-band registration before authentication at a domain, if anybody does. */
+  registrarOf(domain: string): Registrar | null {
+    return this.#registrar && isOpen(this.#registrar.gate, domain) ? this.#registrar.what : null;
   }
 
   ask(request: Stanza, timeout = 30_000): Promise<Stanza> {
@@ -171,7 +218,9 @@ export class Kernel implements Hub {
     if (!first || stanza.index.length === 0 || !stanza.id) {
       return this.#reply(stanza, stanza.error('bad-request', 'a request has an id and one child element'));
     }
-    const registered = this.#handlers.get(`${first.name} ${first.ns}`)?.find(one => admits(one.scope, stanza, origin));
+    const registered = this.#handlers
+      .get(`${first.name} ${first.ns}`)
+      ?.find(({ gate, what }) => isOpen(gate, stanza.to!.domain) && admits(what.scope, stanza, origin))?.what;
     if (!registered) return this.#reply(stanza, stanza.error('service-unavailable'));
     const session: Session | undefined = origin.kind === 'session' ? this.sessions.get(stanza.from!) : undefined;
     try {
@@ -195,11 +244,16 @@ export class Kernel implements Hub {
     }
   }
 
-  /** Starts a module; what it registers is undone by `stop`. */
+  /** Starts a module, one at a time; what it registers is undone by `stop`. */
   async start(module: Module): Promise<void> {
-    const stop = await module.start(this);
-    this.modules.push(module);
-    if (stop) this.#stops.push(stop);
+    this.#starting = this.#switches.gate(module);
+    try {
+      const stop = await module.start(this);
+      this.modules.push(module);
+      if (stop) this.#stops.push(stop);
+    } finally {
+      this.#starting = null;
+    }
   }
 
   /** Stops the modules, the last started first. */
@@ -231,20 +285,55 @@ export class Kernel implements Hub {
   }
 }
 
-/** Calls listeners in order until one answers true; goes on asynchronously behind the first promise. */
+/** Calls the listeners that are on for `domain` until one answers true; goes on asynchronously behind the first promise. */
 function callInOrder(
-  listeners: ((...args: unknown[]) => unknown)[],
+  listeners: Listener[],
   from: number,
+  domain: string | null,
   args: unknown[],
 ): boolean | Promise<boolean> {
   for (let at = from; at < listeners.length; at++) {
-    const answer = listeners[at](...args);
+    const { gate, what } = listeners[at];
+    if (domain !== null && !isOpen(gate, domain)) continue;
+    const answer = what(...args);
     if (answer === true) return true;
     if (answer instanceof Promise) {
-      return answer.then(consumed => consumed === true || callInOrder(listeners, at + 1, args));
+      return answer.then(consumed => consumed === true || callInOrder(listeners, at + 1, domain, args));
     }
   }
   return false;
+}
+
+/** The local domain that a moment is about; null for moments that reach every module, whatever it is on for. */
+function domainOf(moment: keyof Moments, subject: unknown): string | null {
+  switch (moment) {
+    case 'session-opened':
+    case 'session-closed':
+    case 'session-sent':
+    case 'session-available':
+    case 'session-unavailable':
+      return (subject as Session).jid.domain;
+    case 'presence-received':
+    case 'message-delivered':
+    case 'message-undelivered':
+      return (subject as Stanza).to!.domain;
+    case 'roster-changed':
+    case 'presence-source':
+      return (subject as Jid).domain;
+    // What was kept while a module was on goes even when it is off.
+    case 'account-removed':
+    case 'reloaded':
+      return null;
+  }
+}
+
+function isOpen(gate: Gate | null, domain: string): boolean {
+  return gate === null || gate.off.size === 0 || !gate.off.has(domain);
+}
+
+/** What was registered by modules that are on for a domain. */
+function open<T>(registered: readonly Registered<T>[], domain: string): T[] {
+  return registered.filter(({ gate }) => isOpen(gate, domain)).map(({ what }) => what);
 }
 
 function admits(scope: IqScope, stanza: Stanza, origin: Origin): boolean {

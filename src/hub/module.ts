@@ -100,7 +100,10 @@ export interface DiscoIdentity {
 /** Answers a registration request of a client that has not authenticated; `remote` is its address. */
 export type Registrar = (domain: string, request: Stanza, query: Element, remote: string) => Promise<Stanza>;
 
-/** What a module is given. Everything registered through it is undone by the hub when the module stops. */
+/**
+ * What a module is given. What a module registers while it starts is its own: it is skipped for domains that the module
+ * is off for (`modules`), and undone by the hub when the module stops.
+ */
 export interface Hub {
   readonly config: Config;
   readonly log: Log;
@@ -112,24 +115,27 @@ export interface Hub {
   directory(domain: string): Directory | undefined;
   /** Whether a domain is hosted here (aliases not counted). */
   hosts(domain: string): boolean;
+  /** Whether the module of that name runs and is on for a hosted domain. */
+  enabled(module: string, domain: string): boolean;
   /** Answers IQs whose first child is `name` in namespace `ns`. Announcing a feature is done by `feature`. */
   iq(ns: string, name: string, scope: IqScope, handler: IqHandler): void;
-  /** Sees every routed stanza. Filters run in the order of their modules in main.ts. */
+  /** Sees every routed stanza with an end in a domain that the module is on for, in the order of modules/index.ts. */
   filter(filter: Filter): void;
   on<M extends keyof Moments>(moment: M, listener: Moments[M]): void;
   /** Announces features in disco#info of the domain ('domain') or of accounts' bare JIDs ('account'). */
   feature(of: 'domain' | 'account', ...features: string[]): void;
-  features(of: 'domain' | 'account'): string[];
+  /** What the modules that are on for `domain` announce, sorted. */
+  features(of: 'domain' | 'account', domain: string): string[];
   /** Adds an identity to disco#info. */
   identity(of: 'domain' | 'account', identity: DiscoIdentity): void;
-  identities(of: 'domain' | 'account'): DiscoIdentity[];
+  identities(of: 'domain' | 'account', domain: string): DiscoIdentity[];
   /** Adds a source of the domain's disco#items. */
-  itemsFrom(source: () => { jid: string; name?: string }[]): void;
-  items(): { jid: string; name?: string }[];
+  itemsFrom(source: (domain: string) => { jid: string; name?: string }[]): void;
+  items(domain: string): { jid: string; name?: string }[];
   /** Adds to the stream features that a client sees once it is authenticated. */
   streamFeature(element: Element): void;
   /** Takes over in-band registration before authentication (XEP-0077 §3.1): answers the request, whole. */
-  registrar: Registrar | null;
+  registrar: Registrar;
   /** Sends a request from the hub and resolves with the answer (a result or an error stanza), or rejects after `timeout` ms. */
   ask(request: Stanza, timeout?: number): Promise<Stanza>;
   /** Calls every listener of a moment, in order. */
@@ -141,5 +147,7 @@ export interface Module {
   readonly name: string;
   /** The specifications it implements, for docs/specifications.md: `XEP-0199`, `RFC 6121 §2`. */
   readonly implements: readonly string[];
+  /** False: off for every domain that does not switch it on under `modules`. */
+  readonly defaultOn?: boolean;
   start(hub: Hub): void | (() => void | Promise<void>) | Promise<void | (() => void | Promise<void>)>;
 }

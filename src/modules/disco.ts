@@ -34,13 +34,15 @@ function info(hub: Hub, request: Request): Element {
     'query',
     ns.discoInfo,
     {},
-    ...hub.identities(of).map(({ category, type, name }) => el('identity', ns.discoInfo, { category, type, name })),
-    ...hub.features(of).map(feature => el('feature', ns.discoInfo, { var: feature })),
+    ...hub
+      .identities(of, request.to.domain)
+      .map(({ category, type, name }) => el('identity', ns.discoInfo, { category, type, name })),
+    ...hub.features(of, request.to.domain).map(feature => el('feature', ns.discoInfo, { var: feature })),
   );
 }
 
 function items(hub: Hub, request: Request): Element {
   const of = subject(hub, request);
-  const listed = of === 'domain' ? hub.items() : [];
+  const listed = of === 'domain' ? hub.items(request.to.domain) : [];
   return el('query', ns.discoItems, {}, ...listed.map(({ jid, name }) => el('item', ns.discoItems, { jid, name })));
 }

@@ -31,3 +31,6 @@ export const modules: readonly Module[] = [
   privateStorage,
   registration,
 ];
+
+/** What `modules` of the configuration may name. */
+export const moduleNames: readonly string[] = modules.map(({ name }) => name);
