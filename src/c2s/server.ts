@@ -86,6 +86,7 @@ export class ClientServer {
         if (session.stream !== stream) return;
         session.stream = null;
         session.management?.detach();
+        if (ending.by === 'peer' && ending.error === null) session.heard();
         if (session.management?.id && ending.by === 'lost' && !this.#stopping) this.#wait(session);
         else this.#gone(session);
       },
@@ -114,6 +115,7 @@ export class ClientServer {
   }
 
   #received(session: ClientSession, stream: Stream, stanza: Stanza): void {
+    session.heard();
     switch (stanza.name) {
       case 'message':
       case 'presence':
@@ -239,8 +241,10 @@ export class ClientServer {
   /** What a lost session did not take goes to the account, or back (RFC 6121 §8.5.3.2). */
   #readdress(session: ClientSession, stanza: Stanza): void {
     if (stanza.name === 'presence' || stanza.isError || stanza.type === 'result' || !stanza.from) return;
-    if (stanza.name === 'message') void this.hub.router.route(stanza.withTo(session.jid.bare), hubOrigin);
-    else void this.hub.router.route(stanza.error('recipient-unavailable'), hubOrigin);
+    if (stanza.name === 'message') {
+      if (this.hub.emit('message-returned', session, stanza)) return;
+      void this.hub.router.route(stanza.withTo(session.jid.bare), hubOrigin);
+    } else void this.hub.router.route(stanza.error('recipient-unavailable'), hubOrigin);
   }
 }
 

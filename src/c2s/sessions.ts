@@ -139,8 +139,9 @@ export class LocalRoute implements Route {
     if (to.resource !== '') {
       const session = this.#table.get(to);
       if (session) {
-        session.send(stanza);
-        this.#hub.emit('message-delivered', stanza, [session], origin);
+        const arrived = this.#hub.arrive(stanza, origin);
+        session.send(arrived);
+        this.#hub.emit('message-delivered', arrived, [session], origin);
         return;
       }
       if (stanza.type === 'error') return;
@@ -151,15 +152,16 @@ export class LocalRoute implements Route {
     if (stanza.type === 'groupchat') throw new StanzaError('service-unavailable');
     const takers = recipients(this.#table.of(to), stanza.type === 'headline');
     if (takers.length === 0) return this.#undelivered(stanza, origin);
-    for (const session of takers) session.send(stanza);
-    this.#hub.emit('message-delivered', stanza, takers, origin);
+    const arrived = this.#hub.arrive(stanza, origin);
+    for (const session of takers) session.send(arrived);
+    this.#hub.emit('message-delivered', arrived, takers, origin);
   }
 
   async #undelivered(stanza: Stanza, origin: Origin): Promise<void> {
     const directory = this.#hub.directory(stanza.to!.domain);
     const person = directory?.find(stanza.to!.local);
     if (!(person instanceof Promise ? await person : person)) throw new StanzaError('service-unavailable');
-    if (await this.#hub.emit('message-undelivered', stanza, origin)) return;
+    if (await this.#hub.emit('message-undelivered', this.#hub.arrive(stanza, origin), origin)) return;
     if (stanza.type !== 'headline') throw new StanzaError('service-unavailable');
   }
 }

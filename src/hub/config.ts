@@ -73,6 +73,8 @@ export interface Config {
     connections: { perAddress: number; total: number };
   };
   offline: { store: boolean; exceptions: string[]; messages: number };
+  /** `retention` 0: for ever. */
+  archive: { retention: number; default: 'always' | 'never' | 'roster' };
   /** For all domains that say nothing themselves. */
   modules: ModuleSettings;
   components: Map<string, { secret: string; presence: boolean }>;
@@ -124,6 +126,7 @@ export function parseConfig(text: string, file: string, name = file): Config {
     federation: readFederation(top.section('federation')),
     limits: readLimits(top.section('limits')),
     offline: readOffline(top.section('offline')),
+    archive: readArchive(top.section('archive')),
     modules: readModules(top.section('modules')),
     components: readComponents(top),
     directories: readKinds(top, 'directories'),
@@ -301,6 +304,15 @@ function readOffline(section: Section): Config['offline'] {
   };
   section.done();
   return offline;
+}
+
+function readArchive(section: Section): Config['archive'] {
+  const archive = {
+    retention: section.duration('retention', 30 * 86_400_000),
+    default: section.oneOf('default', ['always', 'never', 'roster'], 'always'),
+  };
+  section.done();
+  return archive;
 }
 
 function readModules(section: Section): ModuleSettings {

@@ -1,5 +1,6 @@
 // The modules, in the order in which they start: filters and listeners run in this order.
 import type { Module } from '../hub/module.ts';
+import { archive } from './archive/archive.ts';
 import { blocking } from './blocking.ts';
 import { carbons } from './carbons.ts';
 import { disco } from './disco.ts';
@@ -20,6 +21,7 @@ export const modules: readonly Module[] = [
   blocking,
   roster,
   presence,
+  archive,
   carbons,
   offline,
   disco,

@@ -16,6 +16,9 @@ export class Acknowledgements {
   acknowledged = 0;
   readonly #limit: number;
   #queue: Stanza[] = [];
+  /** As `acknowledged`, but never beginning anew. */
+  #total = 0;
+  readonly #waiting: { total: number; then: () => void }[] = [];
   #asked = false;
   #stream: Stream | null = null;
   readonly #pending = new Set<Promise<unknown>>();
@@ -36,6 +39,12 @@ export class Acknowledgements {
     if (this.#queue.length >= this.#limit) return false;
     this.#queue.push(stanza);
     return true;
+  }
+
+  /** Calls `then` when the peer has acknowledged all that was kept so far. */
+  whenAcknowledged(then: () => void): void {
+    if (this.#queue.length === 0) return then();
+    this.#waiting.push({ total: this.#total + this.#queue.length, then });
   }
 
   /** Asks for an acknowledgement behind what this turn writes, unless one is on its way (XEP-0198 §4). */
@@ -66,6 +75,8 @@ export class Acknowledgements {
     this.acknowledged = count;
     this.#queue = advance === this.#queue.length ? [] : this.#queue.slice(advance);
     this.#asked = false;
+    this.#total += advance;
+    while (this.#waiting.length > 0 && this.#waiting[0].total <= this.#total) this.#waiting.shift()!.then();
   }
 
   /** Counts a stanza that came in; `taken` is the promise of its being kept, if that takes time. */
