@@ -15,8 +15,8 @@ const expiryInterval = 600_000;
 /** The query that a session waits for: they are answered one after another, a turn of the event loop apart. */
 const underWay = Symbol('archive query under way');
 
-/** The message that was last archived as sent, for the copies that go to the sender's other devices. */
-let lastSent: { stanza: Stanza; id: () => string } | null = null;
+/** The message that was last archived as sent: for the sender's other devices, and for the recipient's archive. */
+let lastSent: { stanza: Stanza; place: number; id: () => string } | null = null;
 
 /** The message as its sender's other devices get it: with the id in the sender's archive (XEP-0313 §3.4). */
 export function asArchivedBySender(stanza: Stanza): Stanza {
@@ -42,11 +42,11 @@ export const archive: Module = {
       if (!hub.enabled('archive', user.domain)) return stanza;
       const sent = withoutForgedIds(stanza, user);
       if (!wanted(user, sent.to!, sent)) return sent;
-      const place = messages.add(user, sent.to!, sent.toBytes());
+      const place = messages.add(user, sent.to!, sent);
       const id = () => messages.idOf(user, place);
       // What users send to themselves stands in the archive once.
       const passed = sent.to!.bare.equals(user) ? identified(sent, user, id()) : sent;
-      lastSent = passed === sent ? { stanza: sent, id } : null;
+      lastSent = passed === sent ? { stanza: sent, place, id } : null;
       return passed;
     });
     hub.arrival((stanza, origin) => {
@@ -58,7 +58,9 @@ export const archive: Module = {
       }
       const clean = withoutForgedIds(stanza, user);
       if (!wanted(user, contact, clean)) return clean;
-      return identified(clean, user, messages.idOf(user, messages.add(user, contact, clean.toBytes())));
+      const shared = lastSent?.stanza === clean && messages.share(lastSent.place, user, contact);
+      const place = shared ? lastSent!.place : messages.add(user, contact, clean);
+      return identified(clean, user, messages.idOf(user, place));
     });
     // What is archived is kept: it does not bounce. Where messages are stored besides, that comes first.
     hub.on(

@@ -11,18 +11,24 @@ import { StableIds } from './stable-ids.ts';
  */
 const placesPerMs = 1024;
 
-/** Places stand in an index of their own, which is filled in bulk: page by page it would cost more than the messages. */
+/**
+ * What one user here sends to another stands once and belongs to both. The index is a table of its own, which is
+ * filled in bulk: page by page it would cost more than the messages.
+ */
 const schema = [
   `CREATE TABLE archive_state (secret BLOB NOT NULL, indexed INTEGER NOT NULL);
    CREATE TABLE archive_users (id INTEGER PRIMARY KEY, user TEXT NOT NULL UNIQUE);
    CREATE TABLE archive (
-     place INTEGER PRIMARY KEY, user INTEGER NOT NULL, contact INTEGER NOT NULL, resource TEXT NOT NULL,
-     stanza BLOB NOT NULL);
+     place INTEGER PRIMARY KEY, user INTEGER, contact INTEGER, resource TEXT,
+     user2 INTEGER, contact2 INTEGER, resource2 TEXT, stanza BLOB NOT NULL);
    CREATE TABLE archive_index (
      user INTEGER, place INTEGER, contact INTEGER NOT NULL, PRIMARY KEY (user, place)) WITHOUT ROWID`,
 ];
 
 const joined = 'archive_index AS i JOIN archive AS a ON a.place = i.place';
+const row = '(?, ?, ?, ?, ?, ?, ?, ?)';
+const rowsAtOnce = 16;
+const mostPending = 64;
 const mostUnindexed = 4_000;
 const mostCached = 20_000;
 /** Messages whose age is up are removed this many at a time. */
@@ -44,6 +50,12 @@ export interface ArchivedMessage {
   readonly stanza: Stanza;
 }
 
+/** A message that is not in the store yet: it gets there at the end of the turn, or with the next one. */
+interface Pending {
+  readonly place: number;
+  readonly values: SqlValue[];
+}
+
 export class Messages {
   readonly #store: Store;
   readonly #secret: Uint8Array;
@@ -53,6 +65,7 @@ export class Messages {
   #last: number;
   /** How many messages the index lacks, about. */
   #unindexed: number;
+  #pending: Pending[] = [];
 
   constructor(store: Store) {
     this.#store = store;
@@ -67,13 +80,23 @@ export class Messages {
   }
 
   /** Puts a message at the end of a user's archive and answers its place. `contact` is the other side's address. */
-  add(user: Jid, contact: Jid, stanza: Uint8Array): number {
+  add(user: Jid, contact: Jid, stanza: Stanza): number {
     const place = (this.#last = Math.max(this.#last + 1, Date.now() * placesPerMs));
-    this.#store
-      .prepare('INSERT INTO archive VALUES (?, ?, ?, ?, ?)')
-      .run(place, this.#user(user), this.#contact(contact), contact.resource, stanza);
-    if (++this.#unindexed >= mostUnindexed) this.#index();
+    const values = [this.#user(user), this.#contact(contact), contact.resource, null, null, null, stanza.toBytes()];
+    this.#pending.push({ place, values: [place, ...values] });
+    if (this.#pending.length === 1) setImmediate(() => this.#write());
+    if (this.#pending.length >= mostPending) this.#write();
     return place;
+  }
+
+  /** Puts the message at that place into a second archive as well. False: it is too late for that. */
+  share(place: number, user: Jid, contact: Jid): boolean {
+    const last = this.#pending[this.#pending.length - 1];
+    if (last?.place !== place) return false;
+    last.values[4] = this.#user(user);
+    last.values[5] = this.#contact(contact);
+    last.values[6] = contact.resource;
+    return true;
   }
 
   /** The id that clients see of a place in a user's archive. */
@@ -85,8 +108,10 @@ export class Messages {
   placeOf(user: Jid, id: string): number | null {
     const place = this.#ids.open(this.#user(user), id);
     if (place === null) return null;
-    const row = this.#store.prepare('SELECT user FROM archive WHERE place = ?').get(place);
-    return row?.user === this.#user(user) ? place : null;
+    this.#write();
+    const row = this.#store.prepare('SELECT user, user2 FROM archive WHERE place = ?').get(place);
+    const number = this.#user(user);
+    return row && (row.user === number || row.user2 === number) ? place : null;
   }
 
   /** The first place of a moment, and the first behind it: a moment lasts a millisecond. */
@@ -122,28 +147,46 @@ export class Messages {
   /** Removes what is older than `time`, a portion at a time. True: there was nothing (more) to remove. */
   expire(time: number): boolean {
     this.#index();
-    const select = 'SELECT place, user FROM archive WHERE place < ? ORDER BY place LIMIT ?';
-    return this.#remove(this.#store.prepare(select).all(time * placesPerMs, removedAtOnce));
+    const rows = this.#store
+      .prepare('SELECT place, user, user2 FROM archive WHERE place < ? ORDER BY place LIMIT ?')
+      .all(time * placesPerMs, removedAtOnce);
+    this.#store.atomic(() => {
+      for (const { place, user, user2 } of rows) {
+        this.#unindex(user, place);
+        this.#unindex(user2, place);
+        this.#store.prepare('DELETE FROM archive WHERE place = ?').run(place);
+      }
+    });
+    return rows.length < removedAtOnce;
   }
 
   /** Removes a user's archive, a portion at a time. True: nothing is left. */
   forget(user: Jid): boolean {
     this.#index();
-    const select = 'SELECT place, user FROM archive_index WHERE user = ? ORDER BY place LIMIT ?';
-    if (!this.#remove(this.#store.prepare(select).all(this.#user(user), removedAtOnce))) return false;
-    this.#users.delete(user.bare.toString());
-    this.#store.prepare('DELETE FROM archive_users WHERE user = ?').run(user.bare.toString());
-    return true;
-  }
-
-  #remove(rows: readonly Row[]): boolean {
+    const number = this.#user(user);
+    const rows = this.#store
+      .prepare('SELECT place FROM archive_index WHERE user = ? ORDER BY place LIMIT ?')
+      .all(number, removedAtOnce);
     this.#store.atomic(() => {
-      for (const { place, user } of rows) {
-        this.#store.prepare('DELETE FROM archive WHERE place = ?').run(place);
-        this.#store.prepare('DELETE FROM archive_index WHERE user = ? AND place = ?').run(user, place);
+      for (const { place } of rows) {
+        this.#unindex(number, place);
+        // The other user keeps what it shares with this one.
+        for (const column of ['user', 'user2']) {
+          this.#store
+            .prepare(`UPDATE archive SET ${column} = NULL WHERE place = ? AND ${column} = ?`)
+            .run(place, number);
+        }
+        this.#store.prepare('DELETE FROM archive WHERE place = ? AND user IS NULL AND user2 IS NULL').run(place);
       }
+      if (rows.length === removedAtOnce) return;
+      this.#users.delete(user.bare.toString());
+      this.#store.prepare('DELETE FROM archive_users WHERE user = ?').run(user.bare.toString());
     });
     return rows.length < removedAtOnce;
+  }
+
+  #unindex(user: SqlValue, place: SqlValue): void {
+    if (user !== null) this.#store.prepare('DELETE FROM archive_index WHERE user = ? AND place = ?').run(user, place);
   }
 
   #message(user: Jid, row: Row): ArchivedMessage {
@@ -170,17 +213,38 @@ export class Messages {
     if (before !== undefined) and('i.place < ?', before);
     if (places) and('i.place IN (SELECT value FROM json_each(?))', JSON.stringify(places));
     if (selection.with) and('i.contact = ?', this.#contact(selection.with));
-    if (selection.with?.resource) and('a.resource = ?', selection.with.resource);
+    if (selection.with?.resource) {
+      and('CASE a.user WHEN i.user THEN a.resource ELSE a.resource2 END = ?', selection.with.resource);
+    }
     return { where, values };
+  }
+
+  /** Writes what is pending; several rows in one statement cost less than one after another. */
+  #write(): void {
+    const pending = this.#pending;
+    if (pending.length === 0) return;
+    this.#pending = [];
+    let at = 0;
+    for (const size of [rowsAtOnce, 1]) {
+      const insert = this.#store.prepare(`INSERT INTO archive VALUES ${Array(size).fill(row).join(', ')}`);
+      for (; at + size <= pending.length; at += size) {
+        insert.run(...pending.slice(at, at + size).flatMap(({ values }) => values));
+      }
+    }
+    this.#unindexed += pending.length;
+    if (this.#unindexed >= mostUnindexed) this.#index();
   }
 
   /** Brings the index up to date. */
   #index(): void {
+    this.#write();
     if (this.#unindexed === 0) return;
+    const select = (user: string, contact: string) =>
+      `SELECT ${user}, place, ${contact} FROM archive
+       WHERE place > (SELECT indexed FROM archive_state) AND ${user} IS NOT NULL`;
     this.#store
       .prepare(
-        `INSERT INTO archive_index SELECT user, place, contact FROM archive
-         WHERE place > (SELECT indexed FROM archive_state) ORDER BY user, place`,
+        `INSERT INTO archive_index ${select('user', 'contact')} UNION ALL ${select('user2', 'contact2')} ORDER BY 1, 2`,
       )
       .run();
     this.#store.prepare('UPDATE archive_state SET indexed = ?').run(this.#last);
