@@ -161,7 +161,9 @@ export class LocalRoute implements Route {
     const directory = this.#hub.directory(stanza.to!.domain);
     const person = directory?.find(stanza.to!.local);
     if (!(person instanceof Promise ? await person : person)) throw new StanzaError('service-unavailable');
-    if (await this.#hub.emit('message-undelivered', this.#hub.arrive(stanza, origin), origin)) return;
+    const arrived = this.#hub.arrive(stanza, origin);
+    this.#hub.emit('message-delivered', arrived, none, origin);
+    if (await this.#hub.emit('message-undelivered', arrived, origin)) return;
     if (stanza.type !== 'headline') throw new StanzaError('service-unavailable');
   }
 }

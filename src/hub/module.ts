@@ -81,7 +81,7 @@ export interface Moments {
   'session-unavailable': (session: Session, presence: Stanza) => void;
   /** A presence stanza arrives for a local account (bare or full JID). True: consumed. */
   'presence-received': (stanza: Stanza, origin: Origin) => boolean | Promise<boolean>;
-  /** A message for a local account was written to one or more sessions (`to` as it was addressed). */
+  /** A message for a local account was written to these sessions; to none, where none takes it. */
   'message-delivered': (stanza: Stanza, to: readonly Session[], origin: Origin) => void;
   /** A message for a local account found no session that takes it. True: kept; else it bounces. */
   'message-undelivered': (stanza: Stanza, origin: Origin) => boolean | Promise<boolean>;

@@ -64,11 +64,6 @@ export const carbons: Module = {
       if (isEligible(stanza, direction, to[0])) copy(stanza, direction, own, [...to, ...sender]);
     };
     hub.on('message-delivered', arrived);
-    // No resource of the account takes messages, but some may want to see them.
-    hub.on('message-undelivered', stanza => {
-      arrived(stanza, []);
-      return false;
-    });
     // The other devices have got, or will get, the message itself.
     hub.on('message-returned', ({ jid }, stanza) => isCopy(stanza) && stanza.from?.equals(jid.bare) === true);
     // Copies come from the user's own server: what comes with a message is forged (XEP-0280 §11).

@@ -58,7 +58,7 @@ async function keep(hub: Hub, stanza: Stanza): Promise<boolean> {
   const { domain } = stanza.to!;
   const row = hub.store.prepare('SELECT count(*) AS n FROM offline WHERE user = ?').get(user);
   if (Number(row?.n) >= hub.config.offline.messages) {
-    if (stableId(stanza, stanza.to!) !== null) return true;
+    if (stableId(stanza, stanza.to!) !== null) return false;
     throw new StanzaError('service-unavailable', 'no more messages are kept for this user');
   }
   const now = new Date();

@@ -62,10 +62,9 @@ export const archive: Module = {
       const place = shared ? lastSent!.place : messages.add(user, contact, clean);
       return identified(clean, user, messages.idOf(user, place));
     });
-    // What is archived is kept: it does not bounce. Where messages are stored besides, that comes first.
-    hub.on(
-      'message-undelivered',
-      stanza => !hub.enabled('offline', stanza.to!.domain) && stableId(stanza, stanza.to!) !== null,
+    // What is archived is kept: it does not bounce where it is not stored besides.
+    hub.on('message-undelivered', stanza =>
+      stableId(stanza, stanza.to!) === null ? false : messages.durable().then(() => true),
     );
     // The answer to a query is for the session that asked.
     hub.on(
@@ -114,7 +113,7 @@ function turn(): Promise<void> {
 }
 
 /** Removes what has become too old, now and then. Returns what ends it. */
-function keepYoung(hub: Hub, messages: Messages): () => void {
+function keepYoung(hub: Hub, messages: Messages): () => Promise<void> {
   let stopped = false;
   const expire = async () => {
     const { retention } = hub.config.archive;
@@ -127,5 +126,6 @@ function keepYoung(hub: Hub, messages: Messages): () => void {
   return () => {
     stopped = true;
     clearInterval(timer);
+    return messages.durable();
   };
 }

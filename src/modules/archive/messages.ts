@@ -27,7 +27,12 @@ const schema = [
 
 const joined = 'archive_index AS i JOIN archive AS a ON a.place = i.place';
 const row = '(?, ?, ?, ?, ?, ?, ?, ?)';
-const rowsAtOnce = 16;
+const inserts = {
+  1: `INSERT INTO archive VALUES ${row}`,
+  16: `INSERT INTO archive VALUES ${Array(16).fill(row).join(', ')}`,
+};
+/** Messages wait for company before they are written, so long (in ms) and so many; who must not lose any asks for `durable`. */
+const writeDelay = 20;
 const mostPending = 64;
 const mostUnindexed = 4_000;
 const mostCached = 20_000;
@@ -50,7 +55,7 @@ export interface ArchivedMessage {
   readonly stanza: Stanza;
 }
 
-/** A message that is not in the store yet: it gets there at the end of the turn, or with the next one. */
+/** A message that is not in the store yet. */
 interface Pending {
   readonly place: number;
   readonly values: SqlValue[];
@@ -66,6 +71,7 @@ export class Messages {
   /** How many messages the index lacks, about. */
   #unindexed: number;
   #pending: Pending[] = [];
+  #later: NodeJS.Timeout | null = null;
 
   constructor(store: Store) {
     this.#store = store;
@@ -84,8 +90,8 @@ export class Messages {
     const place = (this.#last = Math.max(this.#last + 1, Date.now() * placesPerMs));
     const values = [this.#user(user), this.#contact(contact), contact.resource, null, null, null, stanza.toBytes()];
     this.#pending.push({ place, values: [place, ...values] });
-    if (this.#pending.length === 1) setImmediate(() => this.#write());
     if (this.#pending.length >= mostPending) this.#write();
+    else this.#later ??= setTimeout(() => this.#write(), writeDelay);
     return place;
   }
 
@@ -97,6 +103,12 @@ export class Messages {
     last.values[5] = this.#contact(contact);
     last.values[6] = contact.resource;
     return true;
+  }
+
+  /** Resolves when all that was added is on the disk. */
+  durable(): Promise<void> {
+    this.#write();
+    return this.#store.durable();
   }
 
   /** The id that clients see of a place in a user's archive. */
@@ -221,12 +233,14 @@ export class Messages {
 
   /** Writes what is pending; several rows in one statement cost less than one after another. */
   #write(): void {
+    if (this.#later) clearTimeout(this.#later);
+    this.#later = null;
     const pending = this.#pending;
     if (pending.length === 0) return;
     this.#pending = [];
     let at = 0;
-    for (const size of [rowsAtOnce, 1]) {
-      const insert = this.#store.prepare(`INSERT INTO archive VALUES ${Array(size).fill(row).join(', ')}`);
+    for (const size of [16, 1] as const) {
+      const insert = this.#store.prepare(inserts[size]);
       for (; at + size <= pending.length; at += size) {
         insert.run(...pending.slice(at, at + size).flatMap(({ values }) => values));
       }
