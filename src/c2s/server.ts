@@ -157,7 +157,12 @@ export class ClientServer {
     if (stanza.name === 'iq' && (!stanza.id || !iqTypes.has(stanza.type))) {
       return session.send(stanza.withType('get').error('bad-request', 'an IQ has an id and one of four types'));
     }
-    const consumed = this.hub.emit('session-sent', session, stanza);
+    let consumed: boolean | Promise<boolean>;
+    try {
+      consumed = this.hub.emit('session-sent', session, stanza);
+    } catch (error) {
+      return this.#refuse(session, stanza, error);
+    }
     if (consumed === true) return;
     if (consumed instanceof Promise) {
       return consumed.then(

@@ -144,12 +144,12 @@ export class LocalRoute implements Route {
         this.#hub.emit('message-delivered', arrived, [session], origin);
         return;
       }
-      if (stanza.type === 'error') return;
-      if (stanza.type === 'groupchat') throw new StanzaError('service-unavailable');
-      if (stanza.type === 'headline') return;
+      // Only a chat goes on to the account (RFC 6121 §8.5.3.2.1).
+      if (stanza.type === 'error' || stanza.type === 'headline') return;
+      if (stanza.type !== 'chat') throw new StanzaError('service-unavailable', 'that resource is not connected');
     }
     if (stanza.type === 'error') return;
-    if (stanza.type === 'groupchat') throw new StanzaError('service-unavailable');
+    if (stanza.type === 'groupchat') throw new StanzaError('service-unavailable', 'that is no room');
     const takers = recipients(this.#table.of(to), stanza.type === 'headline');
     if (takers.length === 0) return this.#undelivered(stanza, origin);
     const arrived = this.#hub.arrive(stanza, origin);

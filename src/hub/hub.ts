@@ -327,6 +327,7 @@ function domainOf(moment: keyof Moments, subject: unknown): string | null {
     case 'session-closed':
     case 'session-sent':
     case 'session-available':
+    case 'session-receptive':
     case 'session-unavailable':
     case 'message-returned':
       return (subject as Session).jid.domain;

@@ -77,6 +77,8 @@ export interface Moments {
   'session-sent': (session: Session, stanza: Stanza) => boolean | Promise<boolean>;
   /** A session became available for the first time, after its presence was set. */
   'session-available': (session: Session, presence: Stanza) => void;
+  /** A session takes messages to its account from now on: its priority is not negative (any more). */
+  'session-receptive': (session: Session) => void;
   /** A session that was available is not any more. */
   'session-unavailable': (session: Session, presence: Stanza) => void;
   /** A presence stanza arrives for a local account (bare or full JID). True: consumed. */

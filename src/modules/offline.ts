@@ -19,16 +19,7 @@ export const offline: Module = {
     const underWay = new UnderWay(hub);
     hub.feature('domain', 'msgoffline');
     hub.on('message-undelivered', stanza => (keeps(hub, stanza) ? keep(hub, stanza) : false));
-    hub.on('session-available', session => {
-      if (session.priority >= 0) underWay.deliver(session);
-    });
-    hub.on('session-sent', (session, stanza) => {
-      // A first presence of negative priority left them where they are; a later one may take them.
-      if (stanza.name === 'presence' && stanza.to === null && stanza.type === '' && session.priority < 0) {
-        setImmediate(() => session.presence && session.priority >= 0 && underWay.deliver(session));
-      }
-      return false;
-    });
+    hub.on('session-receptive', session => underWay.deliver(session));
     // What a lost session has not taken is still in the store, and goes to the next one from there.
     hub.on('message-returned', (_session, stanza) => underWay.has(stanza));
     hub.on('session-closed', session => underWay.ended(session));
