@@ -40,12 +40,7 @@ class BlockLists {
   blocks(user: Jid, other: Jid): boolean {
     const list = this.of(user);
     if (list === null) return false;
-    return (
-      list.has(other.toString()) ||
-      list.has(other.bare.toString()) ||
-      list.has(other.domain) ||
-      (other.resource !== '' && list.has(`${other.domain}/${other.resource}`))
-    );
+    return list.has(other.toString()) || list.has(other.bare.toString()) || list.has(other.domain);
   }
 
   /** Throws a StanzaError where there is no room for so many more. */
@@ -114,10 +109,10 @@ export const blocking: Module = {
     hub.filter((stanza, origin) => {
       const { from, to } = stanza;
       if (from === null || to === null || from.bare.equals(to.bare)) return stanza;
+      // Users who block their own domain still need its server.
+      if (from.domain === to.domain && (from.isDomain || to.isDomain)) return stanza;
       if (to.local !== '' && hub.hosts(to.domain) && lists.blocks(to, from)) return refuseInbound(stanza);
       if (from.local === '' || !hub.hosts(from.domain) || !lists.blocks(from, to)) return stanza;
-      // Users who block their own domain still need its server.
-      if (to.isDomain && to.domain === from.domain) return stanza;
       return origin.kind === 'session' ? refuseOutbound(hub, stanza) : null;
     });
     hub.on('account-removed', user => lists.remove(user, []));
