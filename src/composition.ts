@@ -7,10 +7,13 @@ import { kinds } from './bridges/index.ts';
 import { ClientServer } from './c2s/server.ts';
 import { LocalRoute, SessionTable } from './c2s/sessions.ts';
 import type { Accounts } from './cli/account.ts';
+import { Attachment } from './components/attachment.ts';
 import { ComponentServer } from './components/server.ts';
 import { createAccounts } from './directory/accounts.ts';
-import { judgePeer, type Roots, readRoots } from './federation/identity.ts';
+import { authorities, judgePeer, type Roots, readRoots } from './federation/identity.ts';
 import { Links } from './federation/links.ts';
+import { Posh } from './federation/posh.ts';
+import { prove } from './federation/proofs.ts';
 import { AdminServer } from './hub/admin.ts';
 import { Certificates } from './hub/certificates.ts';
 import { type Config, changed, checkModules, type Endpoint, type ListenerName } from './hub/config.ts';
@@ -36,6 +39,8 @@ export interface RunningHub {
   readonly links: Links;
   readonly components: ComponentServer;
   readonly bridges: BridgeHost;
+  /** The other server that the bridges serve, where `attach` names one. */
+  readonly attachment: Attachment | null;
   readonly certificates: Certificates;
   readonly accounts: Accounts;
   readonly started: number;
@@ -132,11 +137,12 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
   const bridges = new BridgeHost(kinds);
   const links = new Links();
   const directories = openDirectories(config, store);
-  const hub = new Kernel({ config, log, metrics, store, sessions: table, directories }, [
+  const attachment = config.attach ? new Attachment({ ...config.attach, resolver }, () => hub) : null;
+  const hub: Kernel = new Kernel({ config, log, metrics, store, sessions: table, directories }, [
     bridges,
     components,
     sessions,
-    links,
+    attachment ?? links,
   ]);
   sessions.attach(hub);
   components.attach(hub);
@@ -147,10 +153,12 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
   const certificates = await Certificates.open(config, others, log);
   undo.push(() => certificates.close());
   let roots: Roots = readRoots(config.tls.trust);
+  const posh = new Posh({ resolver, authorities: () => authorities(config.tls.trust) });
   links.attach(hub, {
     resolver,
     contextFor: domain => certificates.contextFor(config.aliases.get(domain) ?? domain),
     judge: (socket, domain) => judgePeer(socket, domain, roots),
+    prove: (socket, domain, target) => prove({ resolver, posh, roots: () => roots }, socket, domain, target),
     dialbackSecret: config.federation.dialbackSecret || keptSecret(config.data, 'dialback'),
   });
   const clients = new ClientServer(hub, table, {
@@ -161,6 +169,8 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
   for (const module of modules) await hub.start(module);
   await bridges.start();
   undo.push(() => bridges.stop());
+  attachment?.start();
+  undo.push(() => attachment?.stop());
 
   const accounts = accountsOf(config, directories, jid => removeAccount(hub, jid));
   const guard = new ConnectionGuard(config.limits.connections);
@@ -182,6 +192,7 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
     links,
     components,
     bridges,
+    attachment,
     certificates,
     accounts,
     started,

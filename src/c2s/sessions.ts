@@ -4,7 +4,7 @@ import type { Kernel } from '../hub/hub.ts';
 import type { Session, Sessions } from '../hub/module.ts';
 import type { Origin, Route } from '../hub/router.ts';
 import { StanzaError } from '../xmpp/errors.ts';
-import { Jid } from '../xmpp/jid.ts';
+import type { Jid } from '../xmpp/jid.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
 import type { ClientSession } from './session.ts';
 
@@ -77,21 +77,18 @@ export class LocalRoute implements Route {
   }
 
   owns(to: Jid): boolean {
-    return this.#hub.hosts(to.domain) || this.#hub.config.aliases.has(to.domain);
+    return this.#hub.hosts(to.domain);
   }
 
   deliver(stanza: Stanza, origin: Origin): void | Promise<void> {
-    const domain = this.#hub.config.aliases.get(stanza.to!.domain);
-    const addressed =
-      domain === undefined ? stanza : stanza.withTo(Jid.of(stanza.to!.local, domain, stanza.to!.resource));
-    if (origin.kind === 'session') this.#checkCrossing(addressed);
-    switch (addressed.name) {
+    if (origin.kind === 'session') this.#checkCrossing(stanza);
+    switch (stanza.name) {
       case 'message':
-        return this.#message(addressed, origin);
+        return this.#message(stanza, origin);
       case 'presence':
-        return this.#presence(addressed, origin);
+        return this.#presence(stanza, origin);
       default:
-        return this.#iq(addressed, origin);
+        return this.#iq(stanza, origin);
     }
   }
 

@@ -39,6 +39,8 @@ export type ListenerName = 'c2s' | 'c2s-tls' | 's2s' | 's2s-tls' | 'component' |
 export interface PartnerConfig {
   security?: Security;
   address?: Endpoint;
+  /** Taken from it on one stream, in place of limits.rate.s2s. */
+  rate?: number;
 }
 
 /** Times are milliseconds, sizes bytes, rates bytes per second (0: none). Domains are in prepared form. */
@@ -53,7 +55,13 @@ export interface Config {
   aliases: Map<string, string>;
   crossDomain: { policy: 'open' | 'closed'; exceptions: string[] };
   listen: Record<ListenerName, Endpoint[]>;
-  clients: { requireTls: boolean; mechanisms: string[]; registration: boolean };
+  clients: {
+    requireTls: boolean;
+    mechanisms: string[];
+    registration: boolean;
+    /** How long a lost client has to resume its session, and where it should connect; '' for anywhere. */
+    resumption: { time: number; location: string };
+  };
   tls: { trust: string[]; minVersion: 'TLSv1.2' | 'TLSv1.3' };
   dns: { servers: Endpoint[] };
   federation: {
@@ -119,7 +127,7 @@ export function parseConfig(text: string, file: string, name = file): Config {
     domains: readDomains(top, attach !== null),
     aliases: new Map(),
     crossDomain: readCrossDomain(top.section('cross-domain')),
-    listen: readListen(top.section('listen')),
+    listen: readListen(top.section('listen'), attach !== null),
     clients: readClients(top.section('clients')),
     tls: readTls(top.section('tls')),
     dns: readDns(top.section('dns')),
@@ -200,11 +208,12 @@ function readCrossDomain(section: Section): Config['crossDomain'] {
   return cross;
 }
 
-function readListen(section: Section): Config['listen'] {
+/** Attached to another server, nobody connects here but for health and metrics, unless the file says so. */
+function readListen(section: Section, attached: boolean): Config['listen'] {
   const listen = {} as Config['listen'];
   const seen = new Map<string, string>();
   for (const name of Object.keys(defaultListen) as ListenerName[]) {
-    listen[name] = section.endpoints(name, defaultListen[name]);
+    listen[name] = section.endpoints(name, attached && name !== 'http' ? [] : defaultListen[name]);
     for (const { host, port } of listen[name]) {
       const key = `${host} ${port}`;
       if (port !== 0 && seen.has(key)) section.fail(name, `${host}:${port} is used by ${seen.get(key)} already`);
@@ -216,11 +225,17 @@ function readListen(section: Section): Config['listen'] {
 }
 
 function readClients(section: Section): Config['clients'] {
+  const resumption = section.section('resumption');
   const clients = {
     requireTls: section.boolean('require-tls', true),
     mechanisms: section.listOf('mechanisms', knownMechanisms, knownMechanisms) as string[],
     registration: section.boolean('registration', false),
+    resumption: {
+      time: resumption.duration('time', 300_000),
+      location: resumption.has('location') ? resumption.string('location') : '',
+    },
   };
+  resumption.done();
   section.done();
   return clients;
 }
@@ -256,6 +271,7 @@ function readFederation(section: Section): Config['federation'] {
     const partner: PartnerConfig = {};
     if (entry.has('security')) partner.security = entry.oneOf('security', securities);
     if (entry.has('address')) partner.address = entry.endpoint('address');
+    if (entry.has('rate')) partner.rate = entry.rate('rate');
     entry.done();
     partners.set(jid.domain, partner);
   }

@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Element } from '../xmpp/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
-import type { Jid } from '../xmpp/jid.ts';
+import { Jid } from '../xmpp/jid.ts';
 import { Stanza } from '../xmpp/stanza.ts';
 import type { Config } from './config.ts';
 import type { Directory } from './directory.ts';
@@ -71,6 +71,8 @@ export class Kernel implements Hub {
   /** The gate of the module that is being started. */
   #starting: Gate | null = null;
   readonly #waiting = new Map<string, Waiting>();
+  /** Requests that were addressed to an alias, with that address. */
+  readonly #askedAs = new WeakMap<Stanza, Jid>();
   readonly #stops: (() => void | Promise<void>)[] = [];
   readonly modules: Module[] = [];
 
@@ -89,6 +91,7 @@ export class Kernel implements Hub {
     ]);
     const counts = new Map<string, { add(n?: number): void }>();
     this.router = new Router(routes, {
+      entering: stanza => this.#unalias(stanza),
       routed: (stanza, origin) => {
         const key = stanza.name + origin.kind;
         let count = counts.get(key);
@@ -282,6 +285,16 @@ export class Kernel implements Hub {
     this.#moments.clear();
   }
 
+  /** An address in an associated domain (`aliases`) means the one in the domain it is associated with. */
+  #unalias(stanza: Stanza): Stanza {
+    const to = stanza.to!;
+    const domain = this.config.aliases.get(to.domain);
+    if (domain === undefined) return stanza;
+    const real = stanza.withTo(Jid.of(to.local, domain, to.resource));
+    if (real.isRequest) this.#askedAs.set(real, to);
+    return real;
+  }
+
   #answered(stanza: Stanza): void {
     const waiting = this.#waiting.get(stanza.id);
     if (!waiting || waiting.from !== stanza.from?.toString()) return;
@@ -291,7 +304,10 @@ export class Kernel implements Hub {
   }
 
   #reply(request: Stanza, answer: Element | Stanza | null): void | Promise<void> {
-    return this.router.route(answer instanceof Stanza ? answer : request.result(answer), hubOrigin);
+    const stanza = answer instanceof Stanza ? answer : request.result(answer);
+    // Whoever asked an alias expects the answer from there (RFC 6120 §8.1.2.1).
+    const alias = this.#askedAs.get(request);
+    return this.router.route(alias ? stanza.withFrom(alias) : stanza, hubOrigin);
   }
 
   #errorFor(stanza: Stanza, error: unknown): Stanza {
@@ -337,6 +353,7 @@ function domainOf(moment: keyof Moments, subject: unknown): string | null {
       return (subject as Stanza).to!.domain;
     case 'roster-changed':
     case 'presence-source':
+    case 'reported':
       return (subject as Jid).domain;
     // What was kept while a module was on goes even when it is off.
     case 'account-removed':

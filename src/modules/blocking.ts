@@ -70,10 +70,10 @@ class BlockLists {
 
 export const blocking: Module = {
   name: 'blocking',
-  implements: ['XEP-0191'],
+  implements: ['XEP-0191', 'XEP-0377'],
   start(hub) {
     const lists = new BlockLists(hub);
-    hub.feature('domain', ns.blocking);
+    hub.feature('domain', ns.blocking, ns.reporting);
     hub.iq(ns.blocking, 'blocklist', 'own-account', ({ from, stanza, session }) => {
       if (stanza.type !== 'get') throw new StanzaError('bad-request');
       session?.notes.set(interested, true);
@@ -91,6 +91,7 @@ export const blocking: Module = {
           // Once they are blocked, nothing reaches them any more.
           tell(hub, from, fresh, 'unavailable');
           lists.add(from, fresh);
+          tellReports(hub, from, query);
         } else {
           lists.remove(from, jids);
           const freed = jids.length > 0 ? jids : [...before].map(jid => Jid.parse(jid));
@@ -118,6 +119,15 @@ export const blocking: Module = {
     hub.on('account-removed', user => lists.remove(user, []));
   },
 };
+
+/** The reports that a request carries (XEP-0377 §5). */
+function tellReports(hub: Hub, user: Jid, query: Element): void {
+  for (const blocked of query.all('item')) {
+    const reason = blocked.child('report', ns.reporting)?.attrs.reason;
+    const jid = Jid.tryParse(blocked.attrs.jid ?? '');
+    if (reason && jid) hub.emit('reported', user, jid, reason);
+  }
+}
 
 /** XEP-0191 §3.3: presence is dropped, what would be answered is answered as if the user were not there. */
 function refuseInbound(stanza: Stanza): null {
