@@ -12,6 +12,7 @@ import type { Jid } from '../xmpp/jid.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
 import type { Stream } from '../xmpp/stream.ts';
+import { checkLiveness } from './liveness.ts';
 import { Negotiation } from './negotiation.ts';
 import { failed, Resumption } from './resumption.ts';
 import { ClientSession } from './session.ts';
@@ -27,6 +28,9 @@ export interface ClientEdge {
   readonly scramSecret: Uint8Array;
 }
 
+/** How often sessions are looked at, in ms. */
+const watchInterval = 10_000;
+
 export class ClientServer {
   readonly hub: Kernel;
   readonly edge: ClientEdge;
@@ -34,6 +38,7 @@ export class ClientServer {
   readonly log: Log;
   readonly resumption = new Resumption(this);
   readonly #negotiating = new Set<Negotiation>();
+  readonly #watch: NodeJS.Timeout;
   #stopping = false;
 
   constructor(hub: Kernel, table: SessionTable, edge: ClientEdge) {
@@ -41,6 +46,8 @@ export class ClientServer {
     this.table = table;
     this.edge = edge;
     this.log = hub.log.child({ room: 'c2s' });
+    this.#watch = setInterval(() => checkLiveness(table.all(), this.config.clients, Date.now()), watchInterval);
+    this.#watch.unref();
   }
 
   get config(): Config {
@@ -106,6 +113,7 @@ export class ClientServer {
   /** Closes every stream properly; sessions that can be resumed are not, since they would not outlive the process. */
   async stop(): Promise<void> {
     this.#stopping = true;
+    clearInterval(this.#watch);
     const shutdown = new StreamError('system-shutdown');
     for (const negotiation of [...this.#negotiating]) negotiation.stream.close(shutdown);
     for (const session of [...this.table.all()]) this.finish(session, shutdown);

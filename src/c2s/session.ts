@@ -28,6 +28,9 @@ export class ClientSession implements Session {
   /** Stream management, once enabled. */
   management: Acknowledgements | null = null;
   readonly since = Date.now();
+  /** When something last came from the client, and when it was last pinged, in ms since 1970; 0: never. */
+  heardAt = Date.now();
+  pinged = 0;
   #notes: Map<symbol, unknown> | null = null;
   /** Who waits for the client to go on talking. */
   #written: (() => void)[] | null = null;
@@ -64,6 +67,7 @@ export class ClientSession implements Session {
 
   /** The client is there: without stream management that is all that shows that it has what was written to it. */
   heard(): void {
+    this.heardAt = Date.now();
     if (this.#written === null || this.#written.length === 0) return;
     for (const then of this.#written.splice(0)) then();
   }

@@ -61,6 +61,8 @@ export interface Config {
     registration: boolean;
     /** How long a lost client has to resume its session, and where it should connect; '' for anywhere. */
     resumption: { time: number; location: string };
+    /** After how long a silent client is asked whether it is there, 0 for never, and how long it has to answer. */
+    ping: { interval: number; timeout: number };
   };
   tls: { trust: string[]; minVersion: 'TLSv1.2' | 'TLSv1.3' };
   dns: { servers: Endpoint[] };
@@ -226,6 +228,7 @@ function readListen(section: Section, attached: boolean): Config['listen'] {
 
 function readClients(section: Section): Config['clients'] {
   const resumption = section.section('resumption');
+  const ping = section.section('ping');
   const clients = {
     requireTls: section.boolean('require-tls', true),
     mechanisms: section.listOf('mechanisms', knownMechanisms, knownMechanisms) as string[],
@@ -234,8 +237,10 @@ function readClients(section: Section): Config['clients'] {
       time: resumption.duration('time', 300_000),
       location: resumption.has('location') ? resumption.string('location') : '',
     },
+    ping: { interval: ping.duration('interval', 300_000), timeout: ping.duration('timeout', 60_000) },
   };
   resumption.done();
+  ping.done();
   section.done();
   return clients;
 }
