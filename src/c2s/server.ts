@@ -17,6 +17,7 @@ import { Negotiation } from './negotiation.ts';
 import { failed, Resumption } from './resumption.ts';
 import { ClientSession } from './session.ts';
 import type { SessionTable } from './sessions.ts';
+import { LoginTokens } from './tokens.ts';
 
 /** What a client edge needs besides the hub. */
 export interface ClientEdge {
@@ -37,6 +38,7 @@ export class ClientServer {
   readonly table: SessionTable;
   readonly log: Log;
   readonly resumption = new Resumption(this);
+  readonly tokens: LoginTokens;
   readonly #negotiating = new Set<Negotiation>();
   readonly #watch: NodeJS.Timeout;
   #stopping = false;
@@ -46,6 +48,7 @@ export class ClientServer {
     this.table = table;
     this.edge = edge;
     this.log = hub.log.child({ room: 'c2s' });
+    this.tokens = new LoginTokens(hub);
     this.#watch = setInterval(() => checkLiveness(table.all(), this.config.clients, Date.now()), watchInterval);
     this.#watch.unref();
   }
@@ -65,7 +68,13 @@ export class ClientServer {
    * Binds a resource; one that the server makes is unguessable (RFC 6120 §7.6). `announce` tells the client its
    * JID before the session is sent anything else.
    */
-  bind(stream: Stream, user: Jid, wanted: string, lang: string, announce: (jid: Jid) => void): ClientSession {
+  bind(
+    stream: Stream,
+    user: Jid,
+    wanted: string,
+    lang: string,
+    announce: (session: ClientSession) => void,
+  ): ClientSession {
     const resource = wanted === '' ? randomBytes(9).toString('base64url') : wanted;
     const jid = user.withResource(resource);
     const other = this.table.get(jid);
@@ -73,11 +82,26 @@ export class ClientServer {
     if (other) this.finish(other, new StreamError('conflict', 'the same resource was bound by a newer session'));
     const session = new ClientSession(jid, stream, this);
     session.lang = lang;
-    announce(jid);
+    announce(session);
     this.table.add(session);
     this.attach(session, stream);
     this.hub.emit('session-opened', session);
     return session;
+  }
+
+  /** Ends the earlier sessions of the same installation of a client (XEP-0386 §3.2). */
+  replace(session: ClientSession, client: string): void {
+    for (const other of this.table.of(session.jid)) {
+      if (other.client === client && other !== session) {
+        this.finish(other, new StreamError('conflict', 'the client has bound another resource'));
+      }
+    }
+    session.client = client;
+  }
+
+  /** The hosted domain that a name stands for: itself, or what it is an alias of. */
+  domainOf(name: string): string {
+    return this.config.aliases.get(name) ?? name;
   }
 
   /** Makes a stream the session's: its input is the session's from here on. */

@@ -25,6 +25,8 @@ export class ClientSession implements Session {
   lang = '';
   /** The stream, or null while the session waits to be resumed. */
   stream: Stream | null;
+  /** What identifies the client's installation, where it has said so (XEP-0388 §2.3); '' else. */
+  client = '';
   /** Stream management, once enabled. */
   management: Acknowledgements | null = null;
   readonly since = Date.now();

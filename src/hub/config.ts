@@ -61,6 +61,8 @@ export interface Config {
     registration: boolean;
     /** How long a lost client has to resume its session, and where it should connect; '' for anywhere. */
     resumption: { time: number; location: string };
+    /** How long a token for logging in again is good, 0 for no tokens. */
+    tokenLifetime: number;
     /** After how long a silent client is asked whether it is there, 0 for never, and how long it has to answer. */
     ping: { interval: number; timeout: number };
   };
@@ -237,6 +239,7 @@ function readClients(section: Section): Config['clients'] {
       time: resumption.duration('time', 300_000),
       location: resumption.has('location') ? resumption.string('location') : '',
     },
+    tokenLifetime: section.duration('token-lifetime', 21 * 86_400_000),
     ping: { interval: ping.duration('interval', 300_000), timeout: ping.duration('timeout', 60_000) },
   };
   resumption.done();

@@ -30,6 +30,11 @@ interface Registered<T> {
   what: T;
 }
 
+interface BindPart {
+  feature: string | null;
+  bound(session: Session, bind: Element): Element | null;
+}
+
 type Listener = Registered<(...args: unknown[]) => unknown>;
 
 interface Waiting {
@@ -65,6 +70,7 @@ export class Kernel implements Hub {
   readonly #identities = { domain: [] as Registered<DiscoIdentity>[], account: [] as Registered<DiscoIdentity>[] };
   readonly #items: Registered<(domain: string) => { jid: string; name?: string }[]>[] = [];
   readonly #streamFeatures: Registered<Element>[] = [];
+  readonly #bindParts: Registered<BindPart>[] = [];
   #registrar: Registered<Registrar> | null = null;
   #config: Config;
   readonly #switches: Switches;
@@ -193,6 +199,20 @@ export class Kernel implements Hub {
 
   items(domain: string): { jid: string; name?: string }[] {
     return open(this.#items, domain).flatMap(source => source(domain));
+  }
+
+  atBind(feature: string | null, bound: BindPart['bound']): void {
+    this.#bindParts.push({ gate: this.#starting, what: { feature, bound } });
+  }
+
+  /** The features that clients of a domain can ask for as they bind. */
+  bindFeatures(domain: string): string[] {
+    return open(this.#bindParts, domain).flatMap(({ feature }) => feature ?? []);
+  }
+
+  /** What the modules answer to a client that binds. */
+  bound(domain: string, session: Session, bind: Element): (Element | null)[] {
+    return open(this.#bindParts, domain).map(({ bound }) => bound(session, bind));
   }
 
   streamFeature(what: Element): void {

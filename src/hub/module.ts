@@ -148,6 +148,11 @@ export interface Hub {
   /** Adds a source of the domain's disco#items. */
   itemsFrom(source: (domain: string) => { jid: string; name?: string }[]): void;
   items(domain: string): { jid: string; name?: string }[];
+  /**
+   * Takes part in the binding of a resource by SASL2 (XEP-0386 §3): `feature` is announced (null: nothing is), and
+   * `bound` answers with what goes into `<bound/>`. It is given what the client asks, `<bind/>` as a whole.
+   */
+  atBind(feature: string | null, bound: (session: Session, bind: Element) => Element | null): void;
   /** Adds to the stream features that a client sees once it is authenticated. */
   streamFeature(element: Element): void;
   /** Takes over in-band registration before authentication (XEP-0077 §3.1): answers the request, whole. */
