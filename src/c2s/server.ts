@@ -12,6 +12,7 @@ import type { Jid } from '../xmpp/jid.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
 import type { Stream } from '../xmpp/stream.ts';
+import { noteAnswer } from './forks.ts';
 import { checkLiveness } from './liveness.ts';
 import { Negotiation } from './negotiation.ts';
 import { failed, Resumption } from './resumption.ts';
@@ -107,6 +108,8 @@ export class ClientServer {
   /** Makes a stream the session's: its input is the session's from here on. */
   attach(session: ClientSession, stream: Stream): void {
     session.stream = stream;
+    // A stream begins active (XEP-0352 §4.2), the session it resumes as well.
+    session.active = true;
     stream.handler = {
       opened: () => stream.close(new StreamError('not-well-formed')),
       stanza: stanza => this.#received(session, stream, stanza),
@@ -116,7 +119,8 @@ export class ClientServer {
         session.management?.detach();
         if (ending.by === 'peer' && ending.error === null) session.heard();
         const waits = ending.by === 'lost' && !this.#stopping && this.resumption.wait(session);
-        if (!waits) this.gone(session);
+        if (!waits) return this.gone(session);
+        for (const stanza of session.management?.unacknowledged ?? []) this.waits(session, stanza);
       },
     };
   }
@@ -132,6 +136,10 @@ export class ClientServer {
   overflowed(session: ClientSession, stanza: Stanza): void {
     this.finish(session, new StreamError('resource-constraint', 'too many stanzas were not acknowledged'));
     this.#readdress(session, stanza, Date.now());
+  }
+
+  waits(session: ClientSession, stanza: Stanza): void {
+    if (stanza.name === 'message') this.hub.emit('message-waiting', session, stanza);
   }
 
   /** Closes every stream properly; sessions that can be resumed are not, since they would not outlive the process. */
@@ -160,6 +168,11 @@ export class ClientServer {
       case 'enable':
         if (stanza.ns !== ns.streamManagement) break;
         return stream.sendElement(this.resumption.enable(session, stanza.element));
+      case 'active':
+      case 'inactive':
+        if (stanza.ns !== ns.clientState || !this.hub.enabled('client-state', session.jid.domain)) break;
+        session.active = stanza.name === 'active';
+        return;
       case 'resume':
         if (stanza.ns !== ns.streamManagement) break;
         return stream.sendElement(failed('unexpected-request'));
@@ -169,6 +182,9 @@ export class ClientServer {
 
   /** Stamps `from` (RFC 6120 §8.1.2.1) and the stream's language (§4.7.4), and passes the stanza on. */
   #stanza(session: ClientSession, stream: Stream, received: Stanza): void {
+    if (this.config.clients.fork && received.name === 'message') {
+      noteAnswer(session, this.table.of(session.jid), received);
+    }
     const from = received.withFrom(session.jid);
     const stanza = session.lang && !from.lang && from.name !== 'iq' ? from.withLang(session.lang) : from;
     const taken = this.#accept(session, stanza, received);

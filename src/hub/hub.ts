@@ -365,6 +365,7 @@ function domainOf(moment: keyof Moments, subject: unknown): string | null {
     case 'session-available':
     case 'session-receptive':
     case 'session-unavailable':
+    case 'message-waiting':
     case 'message-returned':
       return (subject as Session).jid.domain;
     case 'presence-received':

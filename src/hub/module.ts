@@ -20,6 +20,8 @@ export interface Session {
   priority: number;
   /** Whether it has asked for the roster, and so receives pushes (RFC 6121 §2.1.6). */
   interested: boolean;
+  /** Whether its user looks at the client, as far as that has said (XEP-0352): what can wait waits until then. */
+  active: boolean;
   /** What modules remember of this session, each under a symbol of its own. */
   readonly notes: Map<symbol, unknown>;
   /** Writes a stanza to the client. What it cannot take any more goes the way of stanzas for a lost session. */
@@ -87,6 +89,8 @@ export interface Moments {
   'message-delivered': (stanza: Stanza, to: readonly Session[], origin: Origin) => void;
   /** A message for a local account found no session that takes it. True: kept; else it bounces. */
   'message-undelivered': (stanza: Stanza, origin: Origin) => boolean | Promise<boolean>;
+  /** A message is for a session whose client was lost, but may come back for it (XEP-0198 §5). */
+  'message-waiting': (session: Session, stanza: Stanza) => void;
   /** A lost session did not take this message. True: it is dealt with; else it goes the way of new ones. */
   'message-returned': (session: Session, stanza: Stanza) => boolean;
   /** A roster item of a local user changed (RFC 6121 §2, §3). */

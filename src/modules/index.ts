@@ -3,12 +3,14 @@ import type { Module } from '../hub/module.ts';
 import { archive } from './archive/archive.ts';
 import { blocking } from './blocking.ts';
 import { carbons } from './carbons.ts';
+import { clientState } from './client-state.ts';
 import { disco } from './disco.ts';
 import { last } from './last.ts';
 import { offline } from './offline.ts';
 import { ping } from './ping.ts';
 import { presence } from './presence.ts';
 import { privateStorage } from './private.ts';
+import { push } from './push/push.ts';
 import { registration } from './registration.ts';
 import { roster } from './roster.ts';
 import { time } from './time.ts';
@@ -21,9 +23,11 @@ export const modules: readonly Module[] = [
   blocking,
   roster,
   presence,
+  push,
   offline,
   archive,
   carbons,
+  clientState,
   disco,
   ping,
   version,
