@@ -48,7 +48,7 @@ export function adminCommands(running: RunningHub): ReadonlyMap<string, AdminCom
     },
     'check domain': ([domain]) => running.links.probe(localDomain(running), domain),
   };
-  for (const verb of ['add', 'passwd', 'remove', 'list']) {
+  for (const verb of ['add', 'passwd', 'remove', 'list', 'export', 'import']) {
     commands[`account ${verb}`] = args => callAccounts(running.accounts, verb, args);
   }
   return new Map(Object.entries(commands));

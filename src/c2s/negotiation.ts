@@ -128,14 +128,15 @@ export class Negotiation {
 
   #mechanisms(): Offer {
     const { config, hub, edge } = this.#server;
+    const directory = hub.directory(this.#domain)!;
     return offer({
       configured: config.clients.mechanisms,
-      verifier: hub.directory(this.#domain)!,
+      verifier: directory,
       secure: this.#secured,
       requireTls: config.clients.requireTls,
       bindings: this.#bindings,
       secret: edge.scramSecret,
-      prepare: user => Jid.tryParse(`${user}@${this.#domain}`)?.local || null,
+      prepare: user => directory.userOf?.(user) ?? (Jid.tryParse(`${user}@${this.#domain}`)?.local || null),
     });
   }
 
@@ -240,7 +241,9 @@ export class Negotiation {
         this.stream.sendText(`<challenge xmlns='${ns.sasl}'>${base64(outcome.challenge)}</challenge>`);
         return;
       }
-      this.#authenticated(Jid.of(outcome.user, this.#domain, ''));
+      const user = Jid.of(outcome.user, this.#domain, '');
+      if (await this.#server.hub.emit('login', user)) throw new SaslError('account-disabled');
+      this.#authenticated(user);
       this.stream.sendText(
         outcome.data?.length
           ? `<success xmlns='${ns.sasl}'>${base64(outcome.data)}</success>`

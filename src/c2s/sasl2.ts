@@ -160,6 +160,7 @@ export class Sasl2 {
     if (from?.local && !(from.local === name && this.#connection.server.domainOf(from.domain) === domain)) {
       throw new SaslError('invalid-authzid', 'the stream was opened for somebody else');
     }
+    if (await server.hub.emit('login', user)) throw new SaslError('account-disabled');
     const token = await this.#nextToken(user, request, used);
     this.#request = this.#mechanism = null;
     const success = (who: Jid, ...children: (Element | null)[]) => {

@@ -132,7 +132,10 @@ export class LocalRoute implements Route {
     const to = stanza.to!;
     if (to.local === '') {
       if (stanza.isError) return;
-      throw new StanzaError('service-unavailable', 'the server itself reads no messages');
+      const consumed = this.#hub.emit('domain-message', stanza, origin);
+      if (consumed === true) return;
+      if (consumed instanceof Promise) return consumed.then(done => (done ? undefined : this.#unread()));
+      return this.#unread();
     }
     if (to.resource !== '') {
       const session = this.#table.get(to);
@@ -155,6 +158,10 @@ export class LocalRoute implements Route {
     const arrived = this.#hub.arrive(stanza, origin);
     for (const session of takers) session.send(arrived);
     this.#hub.emit('message-delivered', arrived, takers, origin);
+  }
+
+  #unread(): never {
+    throw new StanzaError('service-unavailable', 'the server itself reads no messages');
   }
 
   async #undelivered(stanza: Stanza, origin: Origin): Promise<void> {

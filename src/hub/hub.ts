@@ -2,8 +2,10 @@
 import { randomBytes } from 'node:crypto';
 import type { Element } from '../xmpp/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
+import type { Form } from '../xmpp/form.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { Stanza } from '../xmpp/stanza.ts';
+import { type AdHocCommand, AdHocCommands } from './ad-hoc.ts';
 import type { Config } from './config.ts';
 import type { Directory } from './directory.ts';
 import type { Log } from './log.ts';
@@ -11,6 +13,7 @@ import type { Metrics } from './metrics.ts';
 import type {
   Arrival,
   DiscoIdentity,
+  DiscoNodes,
   Hub,
   IqHandler,
   IqScope,
@@ -35,6 +38,7 @@ interface BindPart {
   bound(session: Session, bind: Element): Element | null;
 }
 
+type FormSource = (domain: string) => Form | null;
 type Listener = Registered<(...args: unknown[]) => unknown>;
 
 interface Waiting {
@@ -69,8 +73,11 @@ export class Kernel implements Hub {
   readonly #features = { domain: [] as Registered<string>[], account: [] as Registered<string>[] };
   readonly #identities = { domain: [] as Registered<DiscoIdentity>[], account: [] as Registered<DiscoIdentity>[] };
   readonly #items: Registered<(domain: string) => { jid: string; name?: string }[]>[] = [];
+  readonly #forms = { domain: [] as Registered<FormSource>[], account: [] as Registered<FormSource>[] };
+  readonly #nodes: Registered<DiscoNodes>[] = [];
   readonly #streamFeatures: Registered<Element>[] = [];
   readonly #bindParts: Registered<BindPart>[] = [];
+  readonly commands = new AdHocCommands();
   #registrar: Registered<Registrar> | null = null;
   #config: Config;
   readonly #switches: Switches;
@@ -81,6 +88,9 @@ export class Kernel implements Hub {
   readonly #askedAs = new WeakMap<Stanza, Jid>();
   readonly #stops: (() => void | Promise<void>)[] = [];
   readonly modules: Module[] = [];
+  /** What ends the process or starts the hub anew; null where nothing can. */
+  ending: ((restart: boolean) => void) | null = null;
+  #endTimer: NodeJS.Timeout | null = null;
 
   /** The order of `routes` is the order of routing. */
   constructor(parts: HubParts, routes: readonly Route[]) {
@@ -215,6 +225,29 @@ export class Kernel implements Hub {
     return open(this.#bindParts, domain).map(({ bound }) => bound(session, bind));
   }
 
+  discoForm(of: 'domain' | 'account', what: FormSource): void {
+    this.#forms[of].push({ gate: this.#starting, what });
+  }
+
+  discoForms(of: 'domain' | 'account', domain: string): Form[] {
+    return open(this.#forms[of], domain)
+      .map(source => source(domain))
+      .filter(form => form !== null);
+  }
+
+  discoNodes(what: DiscoNodes): void {
+    this.#nodes.push({ gate: this.#starting, what });
+  }
+
+  nodesAt(domain: string): DiscoNodes[] {
+    return open(this.#nodes, domain);
+  }
+
+  command(command: AdHocCommand): void {
+    const gate = this.#starting;
+    this.commands.add({ offered: at => isOpen(gate, at.domain), ...command });
+  }
+
   streamFeature(what: Element): void {
     this.#streamFeatures.push({ gate: this.#starting, what });
   }
@@ -231,6 +264,13 @@ export class Kernel implements Hub {
   /** Who answers in-band registration before authentication at a domain, if anybody does. */
   registrarOf(domain: string): Registrar | null {
     return this.#registrar && isOpen(this.#registrar.gate, domain) ? this.#registrar.what : null;
+  }
+
+  end(restart: boolean, delay: number): void {
+    if (!this.ending) throw new StanzaError('internal-server-error', 'this hub is ended by what started it');
+    if (this.#endTimer) throw new StanzaError('conflict', 'the hub is about to end already');
+    this.log.warn({ restart, delay }, 'the hub was told to end');
+    this.#endTimer = setTimeout(this.ending, delay, restart);
   }
 
   ask(request: Stanza, timeout = 30_000): Promise<Stanza> {
@@ -298,6 +338,7 @@ export class Kernel implements Hub {
   async stop(): Promise<void> {
     for (const stop of this.#stops.splice(0).reverse()) await stop();
     for (const { timer } of this.#waiting.values()) clearTimeout(timer);
+    if (this.#endTimer) clearTimeout(this.#endTimer);
     this.#waiting.clear();
     this.router.filters.length = 0;
     this.#handlers.clear();
@@ -369,12 +410,14 @@ function domainOf(moment: keyof Moments, subject: unknown): string | null {
     case 'message-returned':
       return (subject as Session).jid.domain;
     case 'presence-received':
+    case 'domain-message':
     case 'message-delivered':
     case 'message-undelivered':
       return (subject as Stanza).to!.domain;
+    case 'login':
+    case 'reported':
     case 'roster-changed':
     case 'presence-source':
-    case 'reported':
       return (subject as Jid).domain;
     // What was kept while a module was on goes even when it is off.
     case 'account-removed':

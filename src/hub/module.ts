@@ -1,8 +1,10 @@
 // The contract between the hub and its modules: one XMPP feature per file, registered here, unregistered by the hub.
 import type { Element } from '../xmpp/element.ts';
 import type { StreamError } from '../xmpp/errors.ts';
+import type { Form } from '../xmpp/form.ts';
 import type { Jid } from '../xmpp/jid.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
+import type { AdHocCommand, AdHocCommands } from './ad-hoc.ts';
 import type { Config } from './config.ts';
 import type { Directory } from './directory.ts';
 import type { Log } from './log.ts';
@@ -69,8 +71,19 @@ export type IqHandler = (request: Request) => Element | Stanza | null | Promise<
  */
 export type IqScope = 'domain' | 'account' | 'own-account' | 'any';
 
+/**
+ * Answers discovery of nodes at the domain or at accounts (XEP-0030 §3.2, §4.2). Null: the node is none of its own. An
+ * address that the request may not see has been refused before.
+ */
+export interface DiscoNodes {
+  info?(node: string, request: Request): Element | null | Promise<Element | null>;
+  items?(node: string, request: Request): Element | null | Promise<Element | null>;
+}
+
 /** The moments modules can hang on: a closed list. A listener of a moment with an answer returns true to consume. */
 export interface Moments {
+  /** Somebody proved to be this user. True: the account is disabled, and the login fails. */
+  login: (user: Jid) => boolean | Promise<boolean>;
   /** A session has bound its resource. */
   'session-opened': (session: Session) => void;
   /** A session is gone for good (closed, or its resumption time ran out); it is not listed any more. */
@@ -85,6 +98,8 @@ export interface Moments {
   'session-unavailable': (session: Session, presence: Stanza) => void;
   /** A presence stanza arrives for a local account (bare or full JID). True: consumed. */
   'presence-received': (stanza: Stanza, origin: Origin) => boolean | Promise<boolean>;
+  /** A message arrives for a hosted domain itself, with or without a resource. True: consumed. */
+  'domain-message': (stanza: Stanza, origin: Origin) => boolean | Promise<boolean>;
   /** A message for a local account was written to these sessions; to none, where none takes it. */
   'message-delivered': (stanza: Stanza, to: readonly Session[], origin: Origin) => void;
   /** A message for a local account found no session that takes it. True: kept; else it bounces. */
@@ -157,14 +172,32 @@ export interface Hub {
    * `bound` answers with what goes into `<bound/>`. It is given what the client asks, `<bind/>` as a whole.
    */
   atBind(feature: string | null, bound: (session: Session, bind: Element) => Element | null): void;
+  /** Adds a form to disco#info (XEP-0128); null: none for that domain. */
+  discoForm(of: 'domain' | 'account', source: (domain: string) => Form | null): void;
+  discoForms(of: 'domain' | 'account', domain: string): Form[];
+  /** Answers discovery of nodes. */
+  discoNodes(nodes: DiscoNodes): void;
+  nodesAt(domain: string): DiscoNodes[];
+  /** Offers an ad-hoc command at the domain (XEP-0050). */
+  command(command: AdHocCommand): void;
+  readonly commands: AdHocCommands;
   /** Adds to the stream features that a client sees once it is authenticated. */
   streamFeature(element: Element): void;
   /** Takes over in-band registration before authentication (XEP-0077 §3.1): answers the request, whole. */
   registrar: Registrar;
+  /** Ends the whole hub after `delay` ms, or restarts it. Throws a StanzaError where nothing would start or stop it. */
+  end(restart: boolean, delay: number): void;
   /** Sends a request from the hub and resolves with the answer (a result or an error stanza), or rejects after `timeout` ms. */
   ask(request: Stanza, timeout?: number): Promise<Stanza>;
   /** Calls every listener of a moment, in order. */
   emit<M extends keyof Moments>(moment: M, ...args: Parameters<Moments[M]>): ReturnType<Moments[M]>;
+}
+
+/** What of a user's data goes along when the account moves (XEP-0227). The store is all it needs: no hub may run. */
+export interface Portable {
+  export(store: Store, user: Jid): Element[];
+  /** Keeps one element of an export for the user. False: the element is none of this module's. */
+  import(store: Store, user: Jid, element: Element): boolean;
 }
 
 /** One feature. `start` registers with the hub; what it returns, if anything, is called when the hub stops. */
@@ -174,5 +207,6 @@ export interface Module {
   readonly implements: readonly string[];
   /** False: off for every domain that does not switch it on under `modules`. */
   readonly defaultOn?: boolean;
+  readonly portable?: Portable;
   start(hub: Hub): void | (() => void | Promise<void>) | Promise<void | (() => void | Promise<void>)>;
 }

@@ -6,6 +6,7 @@ import type { Jid } from '../xmpp/jid.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import { Stanza } from '../xmpp/stanza.ts';
 import { stableId } from './archive/stable-ids.ts';
+import { portableOffline } from './portable.ts';
 
 const schema = [
   `CREATE TABLE offline (id INTEGER PRIMARY KEY, user TEXT NOT NULL, stanza BLOB NOT NULL, at INTEGER NOT NULL);
@@ -14,6 +15,7 @@ const schema = [
 
 export const offline: Module = {
   name: 'offline',
+  portable: portableOffline(schema),
   implements: ['XEP-0160', 'XEP-0203', 'XEP-0334'],
   start(hub) {
     hub.store.migrate('offline', schema);
