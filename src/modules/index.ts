@@ -5,6 +5,7 @@ import { announcements } from './announcements.ts';
 import { archive } from './archive/archive.ts';
 import { blocking } from './blocking.ts';
 import { carbons } from './carbons.ts';
+import { clientState } from './client-state.ts';
 import { commands } from './commands.ts';
 import { contacts } from './contacts.ts';
 import { disco } from './disco.ts';
@@ -14,6 +15,7 @@ import { offline } from './offline.ts';
 import { ping } from './ping.ts';
 import { presence } from './presence.ts';
 import { privateStorage } from './private.ts';
+import { push } from './push/push.ts';
 import { registration } from './registration.ts';
 import { roster } from './roster.ts';
 import { search } from './search.ts';
@@ -30,9 +32,11 @@ export const modules: readonly Module[] = [
   sharedGroups,
   roster,
   presence,
+  push,
   offline,
   archive,
   carbons,
+  clientState,
   disco,
   commands,
   contacts,
