@@ -85,6 +85,10 @@ for (const maker of ['hub', 'prosody'] as const) {
       const [out] = hub.links.outbound;
       assert.equal(hub.links.outbound.length, 1);
       assert.equal(out.bidi, true);
+      assert.deepEqual(
+        hub.links.inbound.map(({ stream }) => out.carriedBy(stream)),
+        maker === 'hub' ? [] : [true],
+      );
       assert.equal(out.stanzasOut, maker === 'hub' ? 11 : 10);
       assert.equal(hub.links.inbound.length, maker === 'hub' ? 0 : 1);
       for (const link of hub.links.list()) assert.equal(link.proof, 'external');
