@@ -116,6 +116,7 @@ export class Links implements Route {
     const link = new OutboundLink(local, remote, () => this.config.federation, this.#dialer, {
       bounce: (stanza, error) => this.#bounce(remote, stanza, error),
       changed: changed => this.#changed(changed),
+      awaitsCarrier: () => this.inbound.some(one => one.willCarry(local, remote)),
       received: (from, stanza) => this.#receivedOut(from, stanza),
     });
     this.#outbound.set(key, link);
@@ -166,6 +167,7 @@ export class Links implements Route {
   ended(link: InboundLink, ending: Ending): void {
     this.#inbound.delete(link);
     this.carrierChanged(link, true);
+    if (link.bidi) this.#openWaiting(link.remote);
     if (link.acks) this.#keep(link, link.acks, ending);
     this.#remember({ direction: 'in', local: link.local, remote: link.remote, lines: link.story.lines });
     this.log.info({ remote: link.remote, local: link.local, reason: ending.reason }, 'link in closed');
@@ -310,6 +312,11 @@ export class Links implements Route {
     for (const { timer } of this.#resumable.values()) clearTimeout(timer);
     for (const link of this.outbound) link.close(new StanzaError('remote-server-timeout', 'the hub shuts down'));
     for (const link of this.inbound) link.stream.close(new StreamError('system-shutdown'));
+  }
+
+  /** Stanzas that were to go over a stream of this domain's need another one. */
+  #openWaiting(remote: string): void {
+    for (const link of this.outbound) if (link.remote === remote && link.queued > 0) link.open();
   }
 
   /** What is kept of a stream with stream management: to be resumed where it was lost, else to be sent another way. */

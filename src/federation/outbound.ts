@@ -18,6 +18,8 @@ export interface OutboundEvents {
   bounce(stanza: Stanza, error: StanzaError): void;
   /** The state changed; on 'closed' nothing waits any more and the link can be forgotten. */
   changed(link: OutboundLink): void;
+  /** Whether a stream of the peer is about to carry this link: then none is made. */
+  awaitsCarrier(link: OutboundLink): boolean;
   /** A stanza of the peer came on this stream, which bidi permits; what it promises is when it is kept. */
   received(link: OutboundLink, stanza: Stanza): void | Promise<void>;
 }
@@ -132,6 +134,7 @@ export class OutboundLink {
   /** Begins to make the link, unless that is under way or has just failed (then it is tried again in time). */
   open(): void {
     if (this.state === 'connecting' || this.state === 'open' || this.#retry || this.#closing) return;
+    if (!this.#lost && this.#events.awaitsCarrier(this)) return;
     const delay = this.#notBefore - Date.now();
     if (delay <= 0) {
       void this.#connect();
