@@ -103,10 +103,11 @@ export function encodeUcs2(text: string): Buffer {
   return Buffer.from(text, 'utf16le').swap16();
 }
 
+/** May begin or end with half of a character, where the phone cut it between two parts. */
 export function decodeUcs2(bytes: Uint8Array): string {
   const even = Buffer.from(bytes.subarray(0, bytes.length & ~1));
   const text = even.swap16().toString('utf16le');
-  return (text.charCodeAt(0) === 0xfeff ? text.slice(1) : text).toWellFormed();
+  return text.charCodeAt(0) === 0xfeff ? text.slice(1) : text;
 }
 
 /** What data coding 0 means to an SMSC. */
