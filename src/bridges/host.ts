@@ -24,11 +24,11 @@ interface Running {
 
 export class BridgeHost implements Route {
   readonly name = 'bridges';
-  readonly #kinds: readonly BridgeKind<never>[];
+  readonly #kinds: readonly BridgeKind[];
   readonly #running: Running[] = [];
   readonly #byDomain = new Map<string, Running>();
 
-  constructor(kinds: readonly BridgeKind<never>[]) {
+  constructor(kinds: readonly BridgeKind[]) {
     this.#kinds = kinds;
   }
 
@@ -116,11 +116,8 @@ export class BridgeHost implements Route {
       inside: {
         online: user => hub.sessions.of(user).some(session => session.presence !== null && session.priority >= 0),
         hosts: domain => hub.hosts(domain),
-        onOffline: listener =>
-          hub.on('message-undelivered', async stanza => {
-            await listener(stanza);
-            return false;
-          }),
+        onOffline: listener => hub.on('message-offline', listener),
+        onRemoved: listener => hub.on('account-removed', listener),
         setPresence: (user, source, presence) => void hub.emit('presence-source', user, source, presence),
         http: surroundings.http,
       },

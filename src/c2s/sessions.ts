@@ -159,8 +159,14 @@ export class LocalRoute implements Route {
     const directory = this.#hub.directory(stanza.to!.domain);
     const person = directory?.find(stanza.to!.local);
     if (!(person instanceof Promise ? await person : person)) throw new StanzaError('service-unavailable');
-    if (await this.#hub.emit('message-undelivered', stanza, origin)) return;
-    if (stanza.type !== 'headline') throw new StanzaError('service-unavailable');
+    const elsewhere = await this.#hub.emit('message-offline', stanza, origin);
+    try {
+      if (await this.#hub.emit('message-undelivered', stanza, origin)) return;
+    } catch (error) {
+      if (!elsewhere) throw error;
+      return;
+    }
+    if (!elsewhere && stanza.type !== 'headline') throw new StanzaError('service-unavailable');
   }
 }
 

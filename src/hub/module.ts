@@ -78,6 +78,8 @@ export interface Moments {
   'presence-received': (stanza: Stanza, origin: Origin) => boolean | Promise<boolean>;
   /** A message for a local account was written to one or more sessions (`to` as it was addressed). */
   'message-delivered': (stanza: Stanza, to: readonly Session[], origin: Origin) => void;
+  /** As the next, and before it: the message is not kept yet. True: it goes another way as well, and will not bounce. */
+  'message-offline': (stanza: Stanza, origin: Origin) => boolean | Promise<boolean>;
   /** A message for a local account found no session that takes it. True: kept; else it bounces. */
   'message-undelivered': (stanza: Stanza, origin: Origin) => boolean | Promise<boolean>;
   /** A roster item of a local user changed (RFC 6121 §2, §3). */

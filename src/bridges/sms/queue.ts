@@ -381,6 +381,11 @@ export class SmsQueue {
     return fromAside + inLine;
   }
 
+  /** Gives what waits on a route that is no more to another one. */
+  reroute(from: string, to: string): void {
+    this.#run('UPDATE sms_out SET route = ? WHERE bridge = ? AND route = ?', to, this.#bridge, from);
+  }
+
   /** Whether this stanza was not seen before: sender, recipient, id and text. */
   #firstTime({ sender, number, stanza, text }: Outgoing): boolean {
     const now = Math.floor(Date.now() / turn);
