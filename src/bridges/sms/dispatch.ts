@@ -53,6 +53,7 @@ export class Dispatcher {
   #running = false;
   #again = false;
   #timer: NodeJS.Timeout | null = null;
+  #nextLook = 0;
   #stopped = true;
 
   constructor(
@@ -139,10 +140,27 @@ export class Dispatcher {
     return true;
   }
 
+  /** Looks again at that time, or before. */
   #later(at: number): false {
+    const next = Math.min(Math.max(at, Date.now() + 10), Date.now() + 60_000);
+    if (this.#stopped || (this.#timer && this.#nextLook <= next)) return false;
     if (this.#timer) clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.wake(), Math.min(Math.max(at - Date.now(), 10), 60_000));
+    this.#nextLook = next;
+    this.#timer = setTimeout(() => {
+      this.#timer = null;
+      this.wake();
+    }, next - Date.now());
     return false;
+  }
+
+  #release(queued: Queued, due: number): void {
+    this.#queue.release(queued, due);
+    this.#later(due);
+  }
+
+  #retry(queued: Queued, due: number, error: string, lost: boolean): void {
+    this.#queue.retry(queued, due, error, lost);
+    this.#later(due);
   }
 
   #begin(queued: Queued): void {
@@ -158,7 +176,7 @@ export class Dispatcher {
       return this.#refuse(queued, 'stopped', 'this number asked for no more messages');
     }
     const smsc = this.#choose(queued.number);
-    if (!smsc) return this.#queue.release(queued, Date.now() + 1_000);
+    if (!smsc) return this.#release(queued, Date.now() + 1_000);
     const parts = submitParts(queued, this.#options.parts);
     if (parts.left.length === 1) return this.#judge(queued, parts, [await this.#submit(queued, smsc, parts, 0)]);
     const results = await Promise.all(parts.left.map((_, i) => this.#submit(queued, smsc, parts, i)));
@@ -191,16 +209,16 @@ export class Dispatcher {
     const lost = results.find(result => result instanceof AnswerLost);
     if (lost) {
       if (last) this.#queue.putAside(queued, (lost as Error).message);
-      else this.#queue.retry(queued, due, (lost as Error).message, true);
+      else this.#retry(queued, due, (lost as Error).message, true);
       this.#outcomes.inDoubt(queued, last);
       return;
     }
     const full = answers.find(({ status: code }) => code !== status.ok);
     if (full) {
       if (last) return this.#refuse(queued, statusName(full.status), words(full.status));
-      return this.#queue.retry(queued, due, `the SMSC says ${statusName(full.status)}`, false);
+      return this.#retry(queued, due, `the SMSC says ${statusName(full.status)}`, false);
     }
-    if (answers.length < results.length) return this.#queue.release(queued, Date.now() + 100);
+    if (answers.length < results.length) return this.#release(queued, Date.now() + 100);
     const numbered = answers.every(({ message }) => message !== '');
     this.#outcomes.accepted(queued, parts.total, numbered);
   }
