@@ -8,7 +8,7 @@ import type { Counts } from './counts.ts';
 import type { Outbound } from './outbound.ts';
 import type { Pairs } from './pairs.ts';
 import { type Pdu, readDelivery } from './pdu.ts';
-import type { SmsQueue } from './queue.ts';
+import type { Sent, SmsQueue } from './queue.ts';
 import type { Reassembly, Whole } from './reassembly.ts';
 import { explain, type Receipt, spellings } from './receipts.ts';
 import type { SmsConfig, SmscConfig } from './settings.ts';
@@ -44,7 +44,7 @@ export interface Source {
 
 export class Inbound {
   readonly #parts: InboundParts;
-  readonly #early = new Map<string, { receipt: Receipt; until: number }>();
+  readonly #early = new Map<string, { receipt: Receipt; from: string | null; until: number }>();
 
   constructor(parts: InboundParts) {
     this.#parts = parts;
@@ -93,7 +93,9 @@ export class Inbound {
     const early = this.#early.get(key);
     if (!early) return;
     this.#early.delete(key);
-    await this.#settle({ ...early.receipt, message }, null, smsc);
+    const number = message === early.receipt.message ? null : (early.from ?? '');
+    const sent = this.#parts.queue.findSent(smsc.name, [message], number);
+    if (sent) await this.#settle(early.receipt, sent);
   }
 
   async #whole(whole: Whole): Promise<number> {
@@ -142,38 +144,46 @@ export class Inbound {
     return true;
   }
 
-  async #receipt(receipt: Receipt, from: string | null, source: Source): Promise<void> {
-    if (receipt.fate === 'pending' || (await this.#settle(receipt, from, source.smsc))) return;
-    if (!source.submitting()) {
-      this.#parts.counts.strayReceipts.add();
-      return;
+  /** Looks for the message at once: what is awaited first, the answer to its submit_sm could overtake. */
+  #receipt(receipt: Receipt, from: string | null, source: Source): Promise<void> {
+    const sent = this.#find(receipt, from, source.smsc);
+    if (receipt.fate !== 'pending') {
+      if (sent) return this.#settle(receipt, sent);
+      if (source.submitting()) this.#keepEarly(receipt, from, source.smsc);
+      else this.#parts.counts.strayReceipts.add();
     }
+    return Promise.resolve();
+  }
+
+  #keepEarly(receipt: Receipt, from: string | null, smsc: SmscConfig): void {
     const now = Date.now();
     for (const [key, { until }] of this.#early) {
       if (until > now && this.#early.size < mostEarly) break;
       this.#early.delete(key);
-      this.#parts.counts.strayReceipts.add();
     }
     for (const message of spellings(receipt.message)) {
-      this.#early.set(`${source.smsc.name}\0${message}`, { receipt, until: now + earlyFor });
+      this.#early.set(`${smsc.name}\0${message}`, { receipt, from, until: now + earlyFor });
     }
   }
 
-  /** Finds the message of a receipt and tells its sender. False: it is not known. */
-  async #settle(receipt: Receipt, from: string | null, smsc: SmscConfig): Promise<boolean> {
-    const { queue, outbound, counts } = this.#parts;
-    const sent =
+  #find(receipt: Receipt, from: string | null, smsc: SmscConfig): Sent | null {
+    const { queue } = this.#parts;
+    return (
       queue.findSent(smsc.name, [receipt.message], null) ??
       // A number that is only written alike may be another message's: then the phone has to be the right one.
-      queue.findSent(smsc.name, spellings(receipt.message), from ?? '');
-    if (!sent) return false;
+      queue.findSent(smsc.name, spellings(receipt.message), from ?? '')
+    );
+  }
+
+  /** Tells the sender of a message what became of it. */
+  async #settle(receipt: Receipt, sent: Sent): Promise<void> {
+    const { queue, outbound, counts, config } = this.#parts;
     if (receipt.fate === 'failed') {
       queue.abandon(sent);
       await outbound.failed(sent, receipt.state, explain(receipt));
     } else if (queue.settle(sent)) {
       counts.delivered.add();
-      if (this.#parts.config.receipts === 'delivery') await outbound.receipt(sent);
+      if (config.receipts === 'delivery') await outbound.receipt(sent);
     }
-    return true;
   }
 }
