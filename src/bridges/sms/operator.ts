@@ -4,7 +4,7 @@ import type { Outbound } from './outbound.ts';
 import { flag, type SmsQueue, timeOf } from './queue.ts';
 
 /** The most that a listing shows. */
-const longest = 1_000;
+const longest = 10_000;
 
 export const queueHelp = 'queue list [waiting|aside|sent|all] | show ID | retry ID…|all | drop ID…';
 

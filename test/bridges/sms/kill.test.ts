@@ -1,58 +1,14 @@
 // `kill -9` at any moment: every message that was kept arrives, and twice only where an answer was lost, and marked so.
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createInterface } from 'node:readline';
 import { Random } from '../../fuzz/random.ts';
 import { TestSmsc } from '../../support/smsc.ts';
+import { Victim, waits } from './victim.ts';
 
 const messages = 300;
 const kills = 4;
-
-/** The process of `killed.ts`, and what it has said. */
-class Victim {
-  readonly process: ChildProcess;
-  readonly kept: Set<string>;
-  listed: Record<string, unknown>[] | null = null;
-  ready = false;
-
-  constructor(path: string, port: number, kept: Set<string>) {
-    this.kept = kept;
-    this.process = spawn(
-      process.execPath,
-      [join(import.meta.dirname, 'killed.ts'), path, String(port), 'limits: { queue: -1 }'],
-      {
-        stdio: ['pipe', 'pipe', 'inherit'],
-      },
-    );
-    this.process.stdin!.on('error', () => {});
-    createInterface({ input: this.process.stdout! }).on('line', line => {
-      if (line === 'ready') this.ready = true;
-      else if (line.startsWith('list ')) this.listed = JSON.parse(line.slice(5));
-      else this.kept.add(line.slice('kept '.length));
-    });
-  }
-
-  say(line: string): void {
-    this.process.stdin!.write(`${line}\n`);
-  }
-
-  async kill(): Promise<void> {
-    const exited = new Promise(resolve => this.process.once('exit', resolve));
-    this.process.kill('SIGKILL');
-    await exited;
-  }
-}
-
-async function waits(condition: () => boolean, what: string, deadline = 8_000): Promise<void> {
-  const end = Date.now() + deadline;
-  while (!condition()) {
-    if (Date.now() > end) throw new Error(`waited in vain for ${what}`);
-    await new Promise(resolve => setTimeout(resolve, 5));
-  }
-}
 
 describe('an SMS bridge that is killed', () => {
   it(`delivers ${messages} messages through ${kills} kills`, async () => {
