@@ -1,5 +1,7 @@
 // Messages that find a user offline reach the phone, and the phone answers.
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import type { Client } from '../support/client.ts';
 import { startTestHub, type TestHub } from '../support/hubs.ts';
 import { TestSmsc } from '../support/smsc.ts';
@@ -206,5 +208,44 @@ describe('short messages', () => {
     const text = await hub.hub.metrics.text();
     assert.match(text, /isthmus_sms_accepted_total\{bridge="sms.hub.test"\} \d/);
     assert.match(text, /isthmus_sms_failed_total\{bridge="sms.hub.test",reason="UNDELIV"\} 1/);
+  });
+});
+
+describe('a message for a phone', () => {
+  it('is on the disk before its sender hears that it was accepted, and goes out after a restart', async () => {
+    const smsc = await TestSmsc.start();
+    const { port } = smsc;
+    await smsc.close();
+    let hub = await startTestHub(['hub.test'], {
+      yaml: `bridges:
+  sms: { kind: sms, domain: sms.hub.test, sender: "15550001111", smsc: { address: "127.0.0.1:${port}", system-id: x } }`,
+    });
+    const juliet = await hub.client('juliet@hub.test');
+    await juliet.asks('set', `<query xmlns='jabber:iq:register'><phone>+15557770001</phone></query>`, 'sms.hub.test');
+    await juliet.close();
+    const romeo = await hub.client('romeo@hub.test');
+    await romeo.sends(`<enable xmlns='urn:xmpp:sm:3'/>`);
+    await romeo.receives(e => e.is('enabled', 'urn:xmpp:sm:3'));
+    await romeo.sends(
+      `${chat('juliet@hub.test', 'offline')}${chat('+15557770002@sms.hub.test', 'direct')}<r xmlns='urn:xmpp:sm:3'/>`,
+    );
+    const accepted = await romeo.receives(e => e.is('a', 'urn:xmpp:sm:3') && e.attrs.h === '2');
+    assert.ok(accepted);
+    // Another connection sees only what is committed.
+    const database = new DatabaseSync(join(hub.directory, 'data', 'isthmus.db'), { readOnly: true });
+    const rows = database.prepare('SELECT number, text FROM sms_out ORDER BY number').all();
+    database.close();
+    assert.deepEqual(
+      rows.map(({ number, text }) => `${number} ${text}`),
+      ['+15557770001 romeo: offline', '+15557770002 romeo: direct'],
+    );
+    romeo.drop();
+    const again = await TestSmsc.start({ port });
+    hub = await hub.restart();
+    await again.gets('romeo: offline');
+    await again.gets('romeo: direct');
+    assert.equal(again.submits.length, 2);
+    await hub.close();
+    await again.close();
   });
 });

@@ -94,6 +94,7 @@ export class Outbound {
     const text = textOf(stanza);
     if (from === null || text === '' || config.domain === from.domain) return false;
     if (stanza.type !== '' && !['chat', 'normal', 'headline'].includes(stanza.type)) return false;
+    if (stanza.has('no-store', ns.hints) || stanza.has('no-permanent-store', ns.hints)) return false;
     // It was kept for the user before, and went to the phone then.
     if (stanza.child('delay', ns.delay)?.attrs.from === user.domain) return false;
     if (!(users.get(user).forward ?? config.forwardOffline)) return false;

@@ -89,7 +89,7 @@ export function readSmsConfig(section: Section): SmsConfig {
     users: section.has('users') ? readUsers(section) : null,
     defaultRecipient: readRecipient(section),
     allow: readPrefixes(section, 'allow'),
-    validity: section.duration('validity', 48 * 3_600_000),
+    validity: section.duration('validity', 2 * 86_400_000),
     attempts: section.integer('attempts', 5, { min: 1, max: 100 }),
     retry: section.duration('retry', 10_000),
     reassembly: section.duration('reassembly', 5 * 60_000),
