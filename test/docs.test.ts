@@ -45,7 +45,10 @@ describe('docs/configuration.md', () => {
   // What only stands in a comment there is part of the contract as well.
   const example = read('isthmus.example.yaml')
     .replace(/^# (attach: \{)/m, '$1')
-    .replace(/^( {4})# ( *(?:domain-root|domain-filter|bases|registration|base|classes|values|smscs|users|quiet-hours):)/gm, '$1$2');
+    .replace(
+      /^( {4})# ( *(?:domain-root|domain-filter|bases|registration|base|classes|values|smscs|users|quiet-hours):)/gm,
+      '$1$2',
+    );
   const keys = new Set(keysOf(parse(example), ''));
   const rows = [...read('docs/configuration.md').matchAll(/^\| `([^`]+)` \|/gm)].map(match => match[1]);
 

@@ -3,6 +3,9 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { startHub } from '../../src/composition.ts';
+import { parseConfig } from '../../src/hub/config.ts';
+import { silentLog } from '../../src/hub/log.ts';
 import { startBridge, type TestBridge } from '../bridges/sms/harness.ts';
 import { Victim, waits } from '../bridges/sms/victim.ts';
 import { Random } from '../fuzz/random.ts';
@@ -240,6 +243,57 @@ prosody.test 60 IN A ${address}`);
       await peer.stop();
       await smsc.stop();
       await zones.close();
+    }
+  });
+});
+
+describe('the SMS bridge attached to Prosody', () => {
+  it('carries messages of its users both ways', async () => {
+    const smsc = await PerlSmsc.start();
+    const authority = await createAuthority();
+    const zones = await startZones('');
+    const address = '127.0.0.13';
+    const peer = await startProsody({
+      address,
+      domain: 'prosody.test',
+      mode: 'plaintext',
+      dns: zones.server,
+      authority: authority.certificate,
+      certificate: await selfSigned({ names: ['prosody.test'] }),
+      more: `component_ports = { 5347 }
+component_interfaces = { "${address}" }
+Component "sms.prosody.test"
+  component_secret = "between us"`,
+    });
+    const directory = mkdtempSync(join(tmpdir(), 'isthmus-attached-'));
+    const text = `data: ${directory}
+listen: { http: ["127.0.0.1:0"] }
+attach: { address: "${address}:5347", secrets: { sms.prosody.test: "between us" } }
+bridges:
+  sms:
+    kind: sms
+    domain: sms.prosody.test
+    smsc: { address: "127.0.0.1:${smsc.port}", system-id: isthmus, password: secret }
+    sender: "15550001111"`;
+    const attached = await startHub(parseConfig(text, 'attached.yaml'), silentLog());
+    try {
+      await waits(() => attached.attachment?.list()[0].state === 'open', 'the component link');
+      const romeo = await peerClient(peer, 'romeo');
+      const ask = `<request xmlns='urn:xmpp:receipts'/>`;
+      await romeo.sends(
+        `<message to='+15557770000@sms.prosody.test' id='a1' type='chat'><body>Ay me 😢</body>${ask}</message>`,
+      );
+      await smsc.gets('romeo: Ay me 😢');
+      await romeo.receives(e => e.child('received', 'urn:xmpp:receipts')?.attrs.id === 'a1');
+      smsc.says({ phone: ['15557770000', '15550001111', 'She speaks', 'udh8'] });
+      assert.equal((await romeo.hears('She speaks')).attrs.from, '+15557770000@sms.prosody.test');
+      romeo.drop();
+    } finally {
+      await attached.stop();
+      await peer.stop();
+      await smsc.stop();
+      await zones.close();
+      rmSync(directory, { recursive: true, force: true });
     }
   });
 });
