@@ -6,7 +6,7 @@ import { AnswerLost } from './link.ts';
 import { status, statusName } from './pdu.ts';
 import type { Queued, SmsQueue } from './queue.ts';
 import type { Smsc, Submitted } from './smsc.ts';
-import { type PartFields, type Parts, submitParts } from './translate.ts';
+import { type PartFields, type Parts, submitParts, timeLeft } from './translate.ts';
 
 /** What became of a message, as far as the SMSC's answer tells. */
 export interface Outcomes {
@@ -34,6 +34,8 @@ export interface DispatchOptions {
 }
 
 const longestRetry = 3_600_000;
+/** The pause after something failed here, not at the SMSC, in ms. */
+const afterFailure = 10_000;
 /** How many messages are taken out of the queue at once. */
 const batch = 200;
 /** Lost answers after which a message is suspected of being the reason, and goes alone. */
@@ -164,16 +166,23 @@ export class Dispatcher {
   }
 
   #begin(queued: Queued): void {
-    const sending = this.#send(queued).catch(error => {
-      this.#log.error({ err: error, id: queued.id.toString(36) }, 'a message could not be dealt with');
-    });
+    const sending = this.#send(queued)
+      .catch(error => {
+        this.#log.error({ err: error, id: queued.id.toString(36) }, 'a message could not be dealt with');
+        this.#retry(queued, Date.now() + afterFailure, 'the hub could not deal with it', true);
+      })
+      // The store cannot be written: what is under way there is taken up when the hub starts again.
+      .catch(() => {})
+      .finally(() => this.#active.delete(sending));
     this.#active.add(sending);
-    void sending.finally(() => this.#active.delete(sending));
   }
 
   async #send(queued: Queued): Promise<void> {
     if (this.#outcomes.stopped(queued)) {
       return this.#refuse(queued, 'stopped', 'this number asked for no more messages');
+    }
+    if (timeLeft(queued, this.#options.parts) <= 0) {
+      return this.#refuse(queued, 'expired', 'it could not be sent in time');
     }
     const smsc = this.#choose(queued.number);
     if (!smsc) return this.#release(queued, Date.now() + 1_000);

@@ -41,6 +41,9 @@ const conditions: Readonly<Record<Reason, [StanzaCondition, ErrorType]>> = {
   kind: ['not-acceptable', 'modify'],
 };
 
+/** A queue that is longer is not searched for the messages to one number. */
+const mostSearched = 10_000;
+
 export class Outbound {
   readonly #parts: OutboundParts;
   readonly #allowance: Allowance;
@@ -138,7 +141,8 @@ export class Outbound {
 
   /** A number was told to be left alone: what waits for it goes back to who wrote it. */
   async withdraw(number: string): Promise<void> {
-    for (;;) {
+    // In a very long queue they are not looked for: each goes back when its turn comes.
+    while (this.#parts.queue.length <= mostSearched) {
       const some = this.#parts.queue.waitingFor(number, 100);
       if (some.length === 0) return;
       for (const queued of some) await this.giveUp(queued, 'stopped', `${number} asked for no more messages`);

@@ -19,6 +19,7 @@ const schema = [
    CREATE TABLE sms_keys_turn (id INTEGER PRIMARY KEY, turn INTEGER NOT NULL);`,
 ];
 
+// SQLite takes the index of those that do not wait only where its own condition stands in the query: `state > 0`.
 const waiting = 0;
 const underWay = 1;
 const aside = 2;
@@ -101,8 +102,10 @@ export class SmsQueue {
     const lastSent = this.#get('SELECT max(id) AS id FROM sms_sent')?.id;
     this.#last = Math.max(Number(last ?? 0), Math.floor(Number(lastSent ?? 0) / partsPer));
     this.#counts[waiting] = this.#count('SELECT count(*) AS n FROM sms_out WHERE bridge = ? AND state = 0');
-    this.#counts[aside] = this.#count('SELECT count(*) AS n FROM sms_out WHERE bridge = ? AND state = 2');
-    this.#counts[underWay] = this.#count('SELECT count(*) AS n FROM sms_out WHERE bridge = ? AND state = 1');
+    this.#counts[aside] = this.#count('SELECT count(*) AS n FROM sms_out WHERE bridge = ? AND state = 2 AND state > 0');
+    this.#counts[underWay] = this.#count(
+      'SELECT count(*) AS n FROM sms_out WHERE bridge = ? AND state = 1 AND state > 0',
+    );
   }
 
   /** Messages that wait or are under way. */
@@ -123,7 +126,7 @@ export class SmsQueue {
   recover(): number {
     const { changes } = this.#run(
       `UPDATE sms_out SET state = 0, lost = lost + 1, attempts = attempts + 1, flags = flags | ${flag.twice},
-       error = 'the hub ended before the answer came' WHERE bridge = ? AND state = 1`,
+       error = 'the hub ended before the answer came' WHERE bridge = ? AND state = 1 AND state > 0`,
       this.#bridge,
     );
     this.#move(underWay, waiting, changes);
@@ -177,14 +180,10 @@ export class SmsQueue {
     return row ? Number(row.due) : null;
   }
 
-  /** When the message that has waited longest was taken, or null. */
+  /** When the message that has waited longest was taken, or null. In the order of ids: the index has another one. */
   oldest(): number | null {
-    const row = this.#get(
-      'SELECT min(id) AS id FROM sms_out WHERE bridge = ? AND state = 0 AND route = ?',
-      this.#bridge,
-      '',
-    );
-    return row?.id == null ? null : timeOf(Number(row.id));
+    const row = this.#get('SELECT id FROM sms_out WHERE +bridge = ? AND +state = 0 ORDER BY id LIMIT 1', this.#bridge);
+    return row ? timeOf(Number(row.id)) : null;
   }
 
   /** Back into the line: it was not sent. */
@@ -294,7 +293,7 @@ export class SmsQueue {
   expired(time: number, most: number): Queued[] {
     const columns = 'id, route, number, text, sender, stanza, flags, attempts, lost, done, error';
     return this.#all(
-      `SELECT ${columns} FROM sms_out WHERE bridge = ? AND id < ? AND state <> 1 ORDER BY id LIMIT ?`,
+      `SELECT ${columns} FROM sms_out WHERE +bridge = ? AND id < ? AND state <> 1 ORDER BY id LIMIT ?`,
       this.#bridge,
       idAt(time),
       most,
@@ -304,7 +303,7 @@ export class SmsQueue {
   /** Stops waiting for receipts of what was sent before `time`: at most `most`. Gives how many there were. */
   forgetSent(time: number, most: number): number {
     return this.#run(
-      'DELETE FROM sms_sent WHERE id IN (SELECT id FROM sms_sent WHERE id < ? AND bridge = ? ORDER BY id LIMIT ?)',
+      'DELETE FROM sms_sent WHERE id IN (SELECT id FROM sms_sent WHERE id < ? AND +bridge = ? ORDER BY id LIMIT ?)',
       idAt(time) * partsPer,
       this.#bridge,
       most,
@@ -339,7 +338,7 @@ export class SmsQueue {
         ...marks(row),
       }));
     }
-    const states = which === 'all' ? 'state >= 0' : which === 'aside' ? 'state = 2' : 'state < 2';
+    const states = which === 'all' ? 'state >= 0' : which === 'aside' ? 'state = 2 AND state > 0' : 'state < 2';
     return this.#all(
       `SELECT id, state, number, sender, attempts, flags, error FROM sms_out
        WHERE bridge = ? AND ${states} ORDER BY id LIMIT ?`,
@@ -370,7 +369,7 @@ export class SmsQueue {
     const change = `UPDATE sms_out SET state = 0, due = ?, attempts = 0, lost = 0 WHERE bridge = ? AND state = `;
     let fromAside = 0;
     let inLine = 0;
-    if (ids === 'all') fromAside = this.#run(`${change} 2`, Date.now(), this.#bridge).changes;
+    if (ids === 'all') fromAside = this.#run(`${change} 2 AND state > 0`, Date.now(), this.#bridge).changes;
     else {
       for (const id of ids) {
         fromAside += this.#run(`${change} 2 AND id = ?`, Date.now(), this.#bridge, id).changes;

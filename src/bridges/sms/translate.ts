@@ -42,6 +42,11 @@ export interface PartFields {
   takenAt(queued: Queued): number;
 }
 
+/** How long a message may still take, in ms. */
+export function timeLeft(queued: Queued, { takenAt, validity }: PartFields): number {
+  return takenAt(queued) + validity - Date.now();
+}
+
 /** The parts of a message that the SMSC does not have yet. */
 export interface Parts {
   readonly total: number;
@@ -66,7 +71,7 @@ export function submitParts(queued: Queued, common: PartFields): Parts {
     dest_addr_npi: to.npi,
     destination_addr: to.address,
     registered_delivery: common.registeredDelivery,
-    validity_period: relativeTime(common.takenAt(queued) + common.validity - Date.now()),
+    validity_period: relativeTime(timeLeft(queued, common)),
     data_coding: dataCoding,
     // The same in each attempt: an SMSC that looks can tell a repetition.
     user_message_reference: queued.id & 0xffff,

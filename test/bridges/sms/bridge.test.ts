@@ -179,6 +179,22 @@ describe('the SMS bridge', () => {
     assert.equal(smsc.submits.length, 1);
   });
 
+  it('holds messages in quiet hours, and sends nothing that has become too old', async () => {
+    const hour = new Date().getUTCHours();
+    const [from, until] = [hour + 23, hour + 2].map(one => `${one % 24}:00`);
+    bridge = await startBridge(smsc.port, `quiet-hours: { from: "${from}", until: "${until}" }`);
+    await smsc.waits(() => smsc.bound.length === 1, 'a bind');
+    const store = bridge.store;
+    await bridge.chat(number, 'in the night', 'n1');
+    assert.equal(smsc.submits.length, 0);
+    await bridge.close();
+    store.prepare('UPDATE sms_out SET id = ?').run(idAt(Date.now() - 3 * 86_400_000));
+    bridge = await startBridge(smsc.port, '', store);
+    await bridge.waits(() => bridge!.received.length === 1, 'an error');
+    assert.equal(bridge.received[0].id, 'n1');
+    assert.equal(smsc.submits.length, 0);
+  });
+
   it('bounds the pairs of number and person', () => {
     const store = openMemory();
     const pairs = new Pairs(store, 'sms.hub.test', 1_000);
