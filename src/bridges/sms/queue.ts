@@ -1,6 +1,6 @@
 // The outgoing short messages in the store: what waits, what is under way, what was set aside, and what awaits its receipt.
-import { createHash } from 'node:crypto';
 import type { Row, Store } from '../../hub/store.ts';
+import { Repeats } from './repeats.ts';
 
 const schema = [
   `CREATE TABLE sms_out (
@@ -13,10 +13,7 @@ const schema = [
    CREATE TABLE sms_sent (
      id INTEGER PRIMARY KEY, bridge TEXT NOT NULL, smsc TEXT NOT NULL, message TEXT NOT NULL,
      number TEXT NOT NULL, sender TEXT NOT NULL, stanza TEXT NOT NULL, flags INTEGER NOT NULL);
-   CREATE UNIQUE INDEX sms_sent_message ON sms_sent (bridge, smsc, message);
-   CREATE TABLE sms_keys_0 (key BLOB PRIMARY KEY) WITHOUT ROWID;
-   CREATE TABLE sms_keys_1 (key BLOB PRIMARY KEY) WITHOUT ROWID;
-   CREATE TABLE sms_keys_turn (id INTEGER PRIMARY KEY, turn INTEGER NOT NULL);`,
+   CREATE UNIQUE INDEX sms_sent_message ON sms_sent (bridge, smsc, message);`,
 ];
 
 // SQLite takes the index of those that do not wait only where its own condition stands in the query: `state > 0`.
@@ -73,8 +70,6 @@ export interface Sent {
 const epoch = Date.UTC(2024, 0, 1);
 /** A part of a message has the id of the message, times this, and its place. */
 const partsPer = 256;
-/** How long a repeated stanza is known again, in ms: from one to two of these. */
-const turn = 10 * 60_000;
 
 export function idAt(time: number): number {
   return (time - epoch) * 16;
@@ -88,9 +83,9 @@ export function timeOf(id: number): number {
 export class SmsQueue {
   readonly #store: Store;
   readonly #bridge: string;
+  readonly #repeats: Repeats;
   readonly #counts = [0, 0, 0];
   #last: number;
-  #turn = 0;
   /** Messages of which one part failed while others were under way. */
   readonly #failed = new Set<number>();
 
@@ -98,6 +93,7 @@ export class SmsQueue {
     this.#store = store;
     this.#bridge = bridge;
     store.migrate('sms-queue', schema);
+    this.#repeats = new Repeats(store);
     const last = this.#get('SELECT max(id) AS id FROM sms_out')?.id;
     const lastSent = this.#get('SELECT max(id) AS id FROM sms_sent')?.id;
     this.#last = Math.max(Number(last ?? 0), Math.floor(Number(lastSent ?? 0) / partsPer));
@@ -135,7 +131,8 @@ export class SmsQueue {
 
   /** Takes a message; it is kept once the store is durable. Null: the same stanza was taken a moment ago. */
   add(message: Outgoing, due = Date.now()): number | null {
-    if (message.stanza !== '' && !this.#firstTime(message)) return null;
+    const { sender, number, stanza, text } = message;
+    if (stanza !== '' && !this.#repeats.firstTime([this.#bridge, sender, number, stanza, text])) return null;
     const id = Math.max(this.#last + 1, idAt(Date.now()));
     this.#run(
       `INSERT INTO sms_out (id, bridge, route, state, due, number, text, sender, stanza, flags)
@@ -383,29 +380,6 @@ export class SmsQueue {
   /** Gives what waits on a route that is no more to another one. */
   reroute(from: string, to: string): void {
     this.#run('UPDATE sms_out SET route = ? WHERE bridge = ? AND route = ?', to, this.#bridge, from);
-  }
-
-  /** Whether this stanza was not seen before: sender, recipient, id and text. */
-  #firstTime({ sender, number, stanza, text }: Outgoing): boolean {
-    const now = Math.floor(Date.now() / turn);
-    if (now !== this.#turn) this.#turnKeys(now);
-    const key = createHash('sha256')
-      .update([this.#bridge, sender, number, stanza, text].join('\0'))
-      .digest()
-      .subarray(0, 12);
-    const tables = now % 2 === 0 ? (['sms_keys_0', 'sms_keys_1'] as const) : (['sms_keys_1', 'sms_keys_0'] as const);
-    if (this.#get(`SELECT 1 AS n FROM ${tables[1]} WHERE key = ?`, key)) return false;
-    return this.#run(`INSERT OR IGNORE INTO ${tables[0]} (key) VALUES (?)`, key).changes > 0;
-  }
-
-  /** The younger keys become the older ones; those are forgotten. Several bridges share them: one of them does it. */
-  #turnKeys(now: number): void {
-    const last = Number(this.#get('SELECT turn FROM sms_keys_turn')?.turn ?? 0);
-    this.#turn = now;
-    if (last === now) return;
-    const gone = now - last > 1 ? ['sms_keys_0', 'sms_keys_1'] : [now % 2 === 0 ? 'sms_keys_0' : 'sms_keys_1'];
-    for (const table of gone) this.#run(`DELETE FROM ${table}`);
-    this.#run('INSERT OR REPLACE INTO sms_keys_turn (id, turn) VALUES (1, ?)', now);
   }
 
   #partsOf(message: number): [number, number] {
