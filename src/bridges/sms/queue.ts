@@ -131,21 +131,21 @@ export class SmsQueue {
 
   /** Takes a message; it is kept once the store is durable. Null: the same stanza was taken a moment ago. */
   add(message: Outgoing, due = Date.now()): number | null {
-    const { sender, number, stanza, text } = message;
-    if (stanza !== '' && !this.#repeats.firstTime([this.#bridge, sender, number, stanza, text])) return null;
+    // A stanza that could not be kept must not count as taken when it is sent again.
+    return this.#store.atomic(() => (this.#isRepeated(message) ? null : this.#insert(message, due)));
+  }
+
+  #isRepeated({ sender, number, stanza, text }: Outgoing): boolean {
+    return stanza !== '' && !this.#repeats.firstTime([this.#bridge, sender, number, stanza, text]);
+  }
+
+  #insert(message: Outgoing, due: number): number {
     const id = Math.max(this.#last + 1, idAt(Date.now()));
+    const { route, number, text, sender, stanza, flags } = message;
     this.#run(
       `INSERT INTO sms_out (id, bridge, route, state, due, number, text, sender, stanza, flags)
        VALUES (?, ?, ?, 0, ?, ?, ?, ?, ?, ?)`,
-      id,
-      this.#bridge,
-      message.route,
-      due,
-      message.number,
-      message.text,
-      message.sender,
-      message.stanza,
-      message.flags,
+      ...[id, this.#bridge, route, due, number, text, sender, stanza, flags],
     );
     this.#last = id;
     this.#counts[waiting]++;
