@@ -39,6 +39,8 @@ export interface InsidePort {
   hosts(domain: string): boolean;
   /** Calls `listener` for each chat or headline message that found a local user offline. */
   onOffline(listener: (stanza: Stanza) => void | Promise<void>): void;
+  /** Calls `listener` when an account is removed: what is kept for it goes. */
+  onRemoved(listener: (user: Jid) => void | Promise<void>): void;
   /** Sets or, given null, clears what a source knows of a user's presence (presence composition). */
   setPresence(user: Jid, source: string, presence: Stanza | null): void;
   /** Adds a route on the hub's HTTP listener. */

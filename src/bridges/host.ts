@@ -121,6 +121,7 @@ export class BridgeHost implements Route {
             await listener(stanza);
             return false;
           }),
+        onRemoved: listener => hub.on('account-removed', listener),
         setPresence: (user, source, presence) => void hub.emit('presence-source', user, source, presence),
         http: surroundings.http,
       },

@@ -1,6 +1,6 @@
 // The events of all users as they are kept, and the times they take: stored, so that a restart forgets nothing.
 import type { Row, Store } from '../../hub/store.ts';
-import { busyOf, seriesOf, spanOf } from './availability.ts';
+import { busyOf, keptOf, seriesOf, spanOf } from './availability.ts';
 import type { Busy, Entry, FreeBusy, Moment } from './entry.ts';
 import { type Recurrence, Unexpandable } from './recurrence.ts';
 import type { Span } from './series.ts';
@@ -41,11 +41,12 @@ export interface Owner {
 }
 
 export interface AgendaEvents {
-  /** Somebody's times changed; `next` is the first start or end that is new. */
+  /** Somebody's times changed. */
   changed(jid: string): void;
   /** A series is not expanded: its instances count for nothing. */
   refused(jid: string, uid: string, why: string): void;
-  owner(jid: string): Owner;
+  /** The zone that somebody's floating times are in. */
+  zone(jid: string): string;
 }
 
 export class Agenda {
@@ -71,7 +72,7 @@ export class Agenda {
     const { jid } = owner;
     const { uid } = entries[0];
     const master = entries.find(entry => !entry.recurrence);
-    return this.#store.atomic(() => {
+    const taken = this.#store.atomic(() => {
       const known = this.#rows(jid, uid);
       if (known.length === 0 && this.#count(jid) >= mostEvents) return false;
       if (master) {
@@ -94,13 +95,15 @@ export class Agenda {
           )
         )
           continue;
-        const stored = JSON.stringify(entry);
+        const stored = JSON.stringify(keptOf(entry, owner.addresses));
         if (stored.length > largestEntry) return true;
         this.#write(jid, entry, instance, stored, lastUse(entry, owner.zone, now));
       }
-      this.#expand(owner, uid, now);
+      this.#expand(jid, owner.zone, uid, now);
       return true;
     });
+    if (taken) this.#events.changed(jid);
+    return taken;
   }
 
   /** Takes an event out, or instances of it. Keeps in mind that it was. */
@@ -110,7 +113,7 @@ export class Agenda {
       for (const entry of entries) {
         if (entry.recurrence) {
           // An instance that is cancelled is kept as one that takes no time.
-          const cancelled = { ...entry, status: 'CANCELLED' };
+          const cancelled = { ...keptOf(entry, owner.addresses), status: 'CANCELLED' };
           const instance = instanceKey(entry.recurrence, owner.zone);
           const known = this.#rows(jid, entry.uid).find(row => row.instance === instance);
           if (isStale(entry, known)) continue;
@@ -126,9 +129,10 @@ export class Agenda {
           this.#store.prepare('DELETE FROM calendar_events WHERE user = ? AND uid = ?').run(jid, entry.uid);
           this.#write(jid, entry, '', null, now + memory);
         }
-        this.#expand(owner, entry.uid, now);
+        this.#expand(jid, owner.zone, entry.uid, now);
       }
     });
+    this.#events.changed(jid);
   }
 
   /** Takes published free/busy: it replaces what was published under that uid. */
@@ -142,6 +146,15 @@ export class Agenda {
     for (const table of ['calendar_events', 'calendar_series', 'calendar_busy']) {
       this.#store.prepare(`DELETE FROM ${table} WHERE user = ?`).run(jid);
     }
+    this.#events.changed(jid);
+  }
+
+  /** Somebody's clocks are in another zone now: all-day and floating events happen at other times. */
+  rezone(jid: string, zone: string, now: number): void {
+    const uids = this.#store.prepare('SELECT DISTINCT uid FROM calendar_events WHERE user = ?').all(jid);
+    this.#store.atomic(() => {
+      for (const { uid } of uids) this.#expand(jid, zone, String(uid), now);
+    });
     this.#events.changed(jid);
   }
 
@@ -234,7 +247,7 @@ export class Agenda {
   }
 
   async #expandOne(jid: string, uid: string): Promise<void> {
-    const owner = this.#events.owner(jid);
+    const zone = this.#events.zone(jid);
     const now = Date.now();
     const window = { from: now - day, to: now + ahead };
     const rows = this.#rows(jid, uid);
@@ -247,7 +260,7 @@ export class Agenda {
       if (master?.excessive) throw new Unexpandable('it has too many dates');
       if (master?.start) {
         const instances = entries.filter(entry => entry.recurrence);
-        spans = await this.#recurrence.expand(seriesOf(master, instances, owner.addresses, owner.zone, window));
+        spans = await this.#recurrence.expand(seriesOf(master, instances, zone, window));
       }
     } catch (error) {
       if (this.#stopped) return;
@@ -264,8 +277,7 @@ export class Agenda {
   }
 
   /** Writes the times of an event: at once where it does not repeat, else a thread is asked. */
-  #expand(owner: Owner, uid: string, now: number): void {
-    const { jid, addresses, zone } = owner;
+  #expand(jid: string, zone: string, uid: string, now: number): void {
     const rows = this.#rows(jid, uid);
     const entries = rows.filter(row => row.entry !== null).map(row => JSON.parse(String(row.entry)) as Entry);
     const master = entries.find(entry => !entry.recurrence);
@@ -276,9 +288,8 @@ export class Agenda {
     }
     this.#store.prepare('DELETE FROM calendar_series WHERE user = ? AND uid = ?').run(jid, uid);
     // Instances whose series is not known stand for themselves.
-    const spans = entries.map(entry => spanOf(entry, busyOf(entry, addresses), zone));
+    const spans = entries.map(entry => spanOf(entry, busyOf(entry), zone));
     this.#setSpans(jid, uid, spans.filter(span => span !== null && span.end > now - day) as Span[]);
-    this.#events.changed(jid);
   }
 
   #setSpans(jid: string, uid: string, spans: readonly Span[]): void {
@@ -330,5 +341,5 @@ function lastUse(entry: Entry, zone: string, now: number): number {
 }
 
 function versionOf(rows: readonly Row[]): string {
-  return rows.map(row => `${row.instance} ${row.sequence} ${row.stamp} ${String(row.entry ?? '').length}`).join('\n');
+  return rows.map(row => `${row.instance} ${row.sequence} ${row.stamp} ${String(row.entry)}`).join('\n');
 }

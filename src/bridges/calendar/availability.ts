@@ -12,12 +12,19 @@ const day = 86_400_000;
 /** XEP-0108. */
 const activityNamespace = 'http://jabber.org/protocol/activity';
 
-/** What an event counts as for one of the people in it; null: it takes none of their time. `own` are their addresses. */
-export function busyOf(entry: Entry, own: ReadonlySet<string>): Busy | null {
+/** An event as it is kept for one of the people in it: their own answer to it, and nothing that tells what it is. */
+export function keptOf(entry: Entry, addresses: ReadonlySet<string>): Entry {
+  const attendees = entry.attendees.filter(one => addresses.has(one.address)).slice(0, 1);
+  const alarms = { count: 0, attendees: [] };
+  return { ...entry, summary: '', location: '', url: '', organizer: null, attendees, alarms };
+}
+
+/** What an event that is kept for somebody counts as; null: it takes none of their time. */
+export function busyOf(entry: Entry): Busy | null {
   if (entry.kind === 'task' || entry.status === 'CANCELLED') return null;
   if (entry.busyStatus === 'OOF') return 'away';
   if (entry.transparent || entry.busyStatus === 'FREE') return null;
-  const answer = entry.attendees.find(one => own.has(one.address))?.status;
+  const answer = entry.attendees[0]?.status;
   if (answer === 'DECLINED' || answer === 'DELEGATED') return null;
   const tentative = entry.status === 'TENTATIVE' || entry.busyStatus === 'TENTATIVE';
   return tentative || answer === 'TENTATIVE' || answer === 'NEEDS-ACTION' ? 'tentative' : 'busy';
@@ -45,17 +52,16 @@ export function spanOf(entry: Entry, busy: Busy | null, zone: string): Span | nu
 export function seriesOf(
   master: Entry,
   instances: readonly Entry[],
-  own: ReadonlySet<string>,
   zone: string,
   window: { from: number; to: number },
 ): Series {
   const overrides = instances.flatMap((entry): Override[] =>
-    entry.recurrence ? [{ of: entry.recurrence, at: spanOf(entry, busyOf(entry, own), zone) }] : [],
+    entry.recurrence ? [{ of: entry.recurrence, at: spanOf(entry, busyOf(entry), zone) }] : [],
   );
   return {
     start: master.start as Moment,
     length: lengthOf(master, zone),
-    busy: busyOf(master, own),
+    busy: busyOf(master),
     rules: master.rules,
     dates: master.dates,
     exceptions: master.exceptions,

@@ -90,8 +90,7 @@ function keyOf(moment: Moment, start: Moment, zoneOf: (moment: Moment) => Zone):
 /** A further date on the wall clock of the series. */
 function wallIn(date: Moment, start: Moment, zoneOf: (moment: Moment) => Zone): Wall {
   if (date.day || start.day) {
-    const midnight = Math.floor(date.wall / day) * day;
-    return start.day ? midnight : midnight + (start.wall - midnight(start.wall));
+    return midnight(date.wall) + (start.day ? 0 : start.wall - midnight(start.wall));
   }
   return toWall(toTime(date.wall, zoneOf(date)), zoneOf(start));
 }
@@ -114,7 +113,7 @@ function* occurrences(text: string, start: Moment, from: number, to: number, zon
 
 function icalTime({ wall, day }: Moment): InstanceType<typeof ICAL.Time> {
   const date = new Date(wall);
-  return new ICAL.Time({
+  const fields = {
     year: date.getUTCFullYear(),
     month: date.getUTCMonth() + 1,
     day: date.getUTCDate(),
@@ -122,7 +121,8 @@ function icalTime({ wall, day }: Moment): InstanceType<typeof ICAL.Time> {
     minute: date.getUTCMinutes(),
     second: date.getUTCSeconds(),
     isDate: day,
-  });
+  };
+  return new ICAL.Time(fields, ICAL.Timezone.localTimezone);
 }
 
 /** UNTIL in UTC becomes the time that the series' own clock shows then (RFC 5545 §3.3.10). */
