@@ -3,6 +3,7 @@ import { UsageError } from '../hub/admin.ts';
 import { account } from './account.ts';
 import { check } from './check.ts';
 import type { Command } from './command.ts';
+import { presence } from './presence.ts';
 
 const start: Command = {
   name: 'start',
@@ -73,7 +74,7 @@ close   closes the links with a domain; ping makes one and asks for an answer
   isthmus federation deny '*.spam.test'`,
   ),
   asked('bridge', 'see the bridges', 'list | show NAME'),
-  asked('presence', 'what makes up a user’s presence', 'JID'),
+  presence,
   asked('modules', 'list the features that run'),
   asked('reload', 'read the configuration and certificates anew'),
   version,

@@ -2,6 +2,7 @@
 import type { Module } from '../hub/module.ts';
 import { blocking } from './blocking.ts';
 import { carbons } from './carbons.ts';
+import { composition } from './composition.ts';
 import { disco } from './disco.ts';
 import { last } from './last.ts';
 import { offline } from './offline.ts';
@@ -14,11 +15,13 @@ import { time } from './time.ts';
 import { vcard } from './vcard.ts';
 import { version } from './version.ts';
 
+export { compositionOf, thirdPresence, userOf } from './composition.ts';
 export { removeAccount } from './registration.ts';
 
 export const modules: readonly Module[] = [
   blocking,
   roster,
+  composition,
   presence,
   carbons,
   offline,
