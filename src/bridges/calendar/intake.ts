@@ -99,12 +99,7 @@ export class Intake {
         const found = this.#parts.owners.findAll(names);
         const users = found instanceof Promise ? await found : found;
         if (users.length === 0) throw new Unusable('unknown-user', `nobody here is ${names.slice(0, 3).join(', ')}`);
-        for (const user of users) {
-          if (done.has(user.toString())) continue;
-          const delivered = this.#parts.deliver(user, notification, key);
-          if (delivered) await delivered;
-          done.add(user.toString());
-        }
+        await this.#tell(users, done, notification, key, delivery.id ? hash : null);
         await this.#finish(delivery, hash, 'accept');
         return { taken: true, users: users.length };
       } catch (error) {
@@ -114,6 +109,33 @@ export class Intake {
         }
       }
     }
+  }
+
+  /**
+   * Tells those who are not told yet. The message counts as seen from the turn in which the alerts were handed over:
+   * whatever the store keeps of both, it keeps together. Rejects where somebody could not be told.
+   */
+  async #tell(
+    users: readonly Jid[],
+    done: Set<string>,
+    notification: Notification,
+    key: string,
+    hash: Uint8Array | null,
+  ): Promise<void> {
+    const pending: Promise<void>[] = [];
+    for (const user of users) {
+      const jid = user.toString();
+      if (done.has(jid)) continue;
+      const delivered = this.#parts.deliver(user, notification, key);
+      if (delivered) pending.push(delivered.then(() => void done.add(jid)));
+      else done.add(jid);
+    }
+    if (hash) this.#seen.add(hash, Date.now());
+    if (pending.length === 0) return;
+    const failed = (await Promise.allSettled(pending)).find(one => one.status === 'rejected');
+    if (!failed) return;
+    if (hash) this.#seen.remove(hash);
+    throw failed.reason;
   }
 
   async #refuse(broker: string, delivery: Delivery, hash: Uint8Array, error: Unusable): Promise<Outcome> {

@@ -63,7 +63,10 @@ export class Owners {
   async #lookUp(mail: string, user: string, domain: string): Promise<Jid | null> {
     for (const hosted of this.#port.config.domains.keys()) {
       const person = await this.#port.directory(hosted)?.findByMail?.(mail);
-      if (person) return Jid.tryParse(`${person.user}@${hosted}`);
+      if (!person) continue;
+      // Routing will ask for the account: now the directory has it at hand.
+      await this.#port.directory(hosted)?.find(person.user);
+      return Jid.tryParse(`${person.user}@${hosted}`);
     }
     return this.#account(user, this.#port.config.domains.has(domain) ? [domain] : [], 0);
   }

@@ -26,6 +26,10 @@ export class Seen {
     this.#store.prepare('INSERT OR IGNORE INTO calendar_seen (hash, at) VALUES (?, ?)').run(hash, now);
   }
 
+  remove(hash: Uint8Array): void {
+    this.#store.prepare('DELETE FROM calendar_seen WHERE hash = ?').run(hash);
+  }
+
   /** Forgets the oldest. */
   tend(now: number): void {
     this.#store.prepare('DELETE FROM calendar_seen WHERE at < ?').run(now - memory);
