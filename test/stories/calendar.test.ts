@@ -222,7 +222,7 @@ describe('calendars and people', () => {
     await post(hub, eventText({ uid: 'event-2' }), reminder);
     const metrics = await hub.hub.metrics.text();
     assert.match(metrics, /isthmus_calendar_received_total\{broker="door"\} 2/);
-    assert.match(metrics, /isthmus_calendar_discarded_total\{reason="offline"\} 1/);
+    assert.match(metrics, /isthmus_calendar_discarded_total\{reason="no-alert"\} 1/);
     assert.match(metrics, /isthmus_calendar_busy_users 1/);
   });
 });

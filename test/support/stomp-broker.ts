@@ -183,7 +183,7 @@ export class StompBroker {
         }
         return;
       case 'DISCONNECT':
-        if (headers.receipt) this.#send(link, 'RECEIPT', { 'receipt-id': headers.receipt });
+        this.#receipt(link, headers);
         link.socket.end();
     }
   }
@@ -224,7 +224,12 @@ export class StompBroker {
     subscription.sent.clear();
     link.subscriptions.set(headers.id, subscription);
     if (key) this.#durable.set(key, subscription);
+    this.#receipt(link, headers);
     this.#feed(subscription);
+  }
+
+  #receipt(link: Link, { receipt }: Record<string, string>): void {
+    if (receipt) this.#send(link, 'RECEIPT', { 'receipt-id': receipt });
   }
 
   #feed(subscription: Subscription): void {

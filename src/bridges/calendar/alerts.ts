@@ -20,6 +20,10 @@ export interface Alert {
   text: string;
 }
 
+/** For how long after a start an alert waits for somebody to come online, and how often that is looked at, ms. */
+const grace = 30_000;
+const heldFor = 1_000;
+
 export class Alerts {
   readonly #config: CalendarConfig;
   readonly #port: BridgePort;
@@ -28,6 +32,7 @@ export class Alerts {
   readonly #discard: (reason: string) => void;
   readonly #delivered: CounterFamily;
   readonly #from: Jid;
+  readonly #started = Date.now();
 
   constructor(
     config: CalendarConfig,
@@ -66,19 +71,27 @@ export class Alerts {
     return this.#carry(headline, kind);
   }
 
-  /** Sends a reminder that was put off. */
-  async again(stanza: Stanza): Promise<void> {
-    await this.#carry(stanza, 'reminder');
+  /** Sends an alert that was put off. */
+  again(stanza: Stanza): void | Promise<void> {
+    if (stanza.text('subject').includes('eminder:')) this.#reminders.note(stanza.to!, stanza);
+    return this.#carry(stanza, 'later');
   }
 
   #carry(headline: Stanza, kind: string): void | Promise<void> {
     const { offline } = this.#config;
     const { inside } = this.#port;
     if (inside ? inside.online(headline.to!) : offline === 'discard') return this.#hand(headline, kind, 'headline');
-    if (offline === 'discard') return this.#discard('offline');
+    if (offline === 'discard') return this.#away(headline);
     if (offline === 'sms') return this.#bySms(headline, kind);
     // Servers keep what is no headline (XEP-0160 §3).
     return this.#hand(headline.withType('normal').with(el('store', ns.hints)), kind, 'stored');
+  }
+
+  /** Right after a start nobody is online yet who was before: what comes then waits a little for its reader. */
+  #away(headline: Stanza): void {
+    const now = Date.now();
+    if (now < this.#started + grace && this.#reminders.hold(headline, now + heldFor)) return;
+    this.#discard('offline');
   }
 
   #hand(stanza: Stanza, kind: string, way: string): void | Promise<void> {

@@ -8,6 +8,8 @@ export interface BrokerConfig {
   readonly host: string;
   readonly port: number;
   readonly tls: boolean;
+  /** What STOMP calls the host: RabbitMQ has several behind one address, others do not look at it. */
+  readonly virtualHost: string;
   readonly user: string;
   readonly password: string;
   /** A topic's name, or a whole destination where it begins with `/`. */

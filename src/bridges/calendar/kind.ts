@@ -68,6 +68,7 @@ function readBroker(name: string, section: Section, domain: string): BrokerConfi
     tls,
     host: host.replace(/^\[|\]$/g, ''),
     port: port === undefined ? usual : Number(port),
+    virtualHost: section.string('virtual-host', host),
     user: section.string('user', ''),
     password: section.secret('password', ''),
     topic: section.string('topic', 'DavNotificationTopic'),

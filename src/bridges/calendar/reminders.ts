@@ -1,4 +1,4 @@
-// Reminders that somebody wants again later: the last few of each user, and those that are put off, which are stored.
+// Alerts that come again later: the last reminders of each user, and what is put off, which is stored.
 import type { Store } from '../../hub/store.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { Stanza } from '../../xmpp/stanza.ts';
@@ -12,17 +12,20 @@ const schema = [
 const mostUsers = 20_000;
 const lastOfUser = 5;
 const mostSnoozed = 50;
+const mostHeld = 5_000;
 /** The longest that a timer is set for. */
 const longest = 60_000;
 
 export class Reminders {
   readonly #store: Store;
-  readonly #deliver: (stanza: Stanza) => Promise<void>;
+  readonly #deliver: (stanza: Stanza) => void | Promise<void>;
   readonly #last = new Map<string, Stanza[]>();
   #timer: NodeJS.Timeout | null = null;
+  #wake = Number.POSITIVE_INFINITY;
+  #stopped = true;
 
   /** `deliver` sends a reminder again; one that it rejects is tried later. */
-  constructor(store: Store, deliver: (stanza: Stanza) => Promise<void>) {
+  constructor(store: Store, deliver: (stanza: Stanza) => void | Promise<void>) {
     this.#store = store;
     this.#deliver = deliver;
     store.migrate('calendar-reminders', schema);
@@ -34,7 +37,7 @@ export class Reminders {
     const last = this.#last.get(key) ?? [];
     this.#last.delete(key);
     if (this.#last.size >= mostUsers) this.#last.delete(this.#last.keys().next().value!);
-    this.#last.set(key, [stanza, ...last].slice(0, lastOfUser));
+    this.#last.set(key, [stanza, ...last.filter(one => one.id !== stanza.id)].slice(0, lastOfUser));
   }
 
   /** The last reminders of somebody, the newest first. */
@@ -47,27 +50,45 @@ export class Reminders {
     const key = user.toString();
     const row = this.#store.prepare('SELECT count(*) AS n FROM calendar_snoozed WHERE user = ?').get(key);
     if (Number(row?.n) >= mostSnoozed) return false;
+    this.#insert(stanza, at);
+    await this.#store.durable();
+    return true;
+  }
+
+  /** Puts an alert off for a moment, whatever it is. False: too many wait already. */
+  hold(stanza: Stanza, at: number): boolean {
+    if (this.count >= mostHeld) return false;
+    this.#insert(stanza, at);
+    return true;
+  }
+
+  #insert(stanza: Stanza, at: number): void {
+    const { to } = stanza;
     this.#store
       .prepare('INSERT INTO calendar_snoozed (user, at, stanza) VALUES (?, ?, ?)')
-      .run(key, at, stanza.toBytes());
-    await this.#store.durable();
-    this.start();
-    return true;
+      .run(to!.toString(), at, stanza.toBytes());
+    this.#arm(at);
   }
 
   /** Sets the timer for the next one. */
   start(): void {
-    if (this.#timer) clearTimeout(this.#timer);
+    this.#stopped = false;
     const next = this.#store.prepare('SELECT min(at) AS at FROM calendar_snoozed').get()?.at;
-    if (next === null || next === undefined) return;
-    const pause = Math.min(Math.max(Number(next) - Date.now(), 0), longest);
-    this.#timer = setTimeout(() => void this.#fire(), pause);
+    this.#wake = Number.POSITIVE_INFINITY;
+    if (next !== null && next !== undefined) this.#arm(Number(next));
+  }
+
+  #arm(at: number): void {
+    if (this.#stopped || at >= this.#wake) return;
+    if (this.#timer) clearTimeout(this.#timer);
+    this.#wake = at;
+    this.#timer = setTimeout(() => void this.#fire(), Math.min(Math.max(at - Date.now(), 0), longest));
     this.#timer.unref();
   }
 
   stop(): void {
+    this.#stopped = true;
     if (this.#timer) clearTimeout(this.#timer);
-    this.#timer = null;
   }
 
   remove(user: string): void {
@@ -86,14 +107,14 @@ export class Reminders {
     for (const row of rows) {
       const stanza = Stanza.parse(row.stanza as Uint8Array);
       try {
-        await this.#deliver(stanza);
+        const delivered = this.#deliver(stanza);
         this.#store.prepare('DELETE FROM calendar_snoozed WHERE id = ?').run(row.id);
-        this.note(stanza.to!, stanza);
+        await delivered;
       } catch {
         // It is tried again in a minute.
-        this.#store.prepare('UPDATE calendar_snoozed SET at = ? WHERE id = ?').run(Date.now() + longest, row.id);
+        this.#insert(stanza, Date.now() + longest);
       }
     }
-    if (this.#timer) this.start();
+    if (!this.#stopped) this.start();
   }
 }

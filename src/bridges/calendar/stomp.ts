@@ -31,7 +31,7 @@ class StompConnection implements Connection {
       connectHeaders: {
         login: config.user,
         passcode: config.password,
-        host: config.host,
+        host: config.virtualHost,
         ...(config.durable ? { 'client-id': config.clientId } : {}),
       },
       heartbeatIncoming: heartbeat,
@@ -70,9 +70,12 @@ class StompConnection implements Connection {
 
   #subscribe(server: string): void {
     const { topic, durable, clientId } = this.#config;
+    const receipt = 'subscribed';
+    this.#client.watchForReceipt(receipt, () => this.#listener.opened(server));
     this.#client.subscribe(topic.startsWith('/') ? topic : `/topic/${topic}`, message => this.#message(message), {
       id: durable ? clientId : 'isthmus',
       ack: 'client-individual',
+      receipt,
       'activemq.prefetchSize': String(prefetch),
       'prefetch-count': String(prefetch),
       // Each broker has a name of its own for a durable subscription; the others leave it unread.
@@ -85,7 +88,6 @@ class StompConnection implements Connection {
           }
         : {}),
     });
-    this.#listener.opened(server);
   }
 
   #message(message: IMessage): void {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { createConnection, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { askAdmin } from '../../../src/hub/admin.ts';
@@ -189,6 +189,15 @@ describe('calendar brokers', () => {
     }
   });
 
+  it('waits after a start for those who were online before', async () => {
+    await begin();
+    await juliet.close();
+    broker.publish(topic, eventText({ summary: 'early' }), alarm);
+    await broker.until(() => broker.acknowledged.length === 1, 'the acknowledgement');
+    juliet = await hub.client('juliet@hub.test');
+    await juliet.receives(saying('early'));
+  });
+
   it('keeps alerts for those who are offline, where it is told to', async () => {
     await begin(', offline: store');
     await juliet.close();
@@ -213,7 +222,7 @@ describe('a hub that is killed beside its broker', () => {
     let child: ChildProcess | null = null;
     const start = () => {
       child = spawn(process.execPath, ['src/main.ts', 'start', '-c', file], { stdio: 'ignore' });
-      return broker.until(() => broker.subscribers === 1, 'the subscription', 15_000);
+      return broker.until(() => broker.subscribers === 1, 'the subscription', 15_000).then(() => listens(port));
     };
     const kill = () => {
       const gone = new Promise(resolve => child!.once('exit', resolve));
@@ -255,4 +264,17 @@ function freePort(): Promise<number> {
       server.close(() => resolve(port));
     });
   });
+}
+
+async function listens(port: number): Promise<void> {
+  for (let left = 100; ; left--) {
+    const answered = await new Promise<boolean>(resolve => {
+      const socket = createConnection({ port, host: '127.0.0.1' }, () => resolve(true));
+      socket.on('error', () => resolve(false));
+      socket.on('connect', () => socket.destroy());
+    });
+    if (answered) return;
+    assert.ok(left > 0, 'the hub does not listen');
+    await new Promise(resolve => setTimeout(resolve, 100));
+  }
 }
