@@ -13,6 +13,8 @@ const renewal = 31 * day;
 /** How long it is remembered that something was cancelled: an older message may still be on its way. */
 const memory = 30 * day;
 const mostEvents = 5_000;
+/** Users whose number of events is at hand. */
+const mostCounted = 20_000;
 /** All that could matter of an entry's size; a row is a few of these at most. */
 const largestEntry = 256 * 1024;
 
@@ -27,10 +29,10 @@ const schema = [
    CREATE INDEX calendar_series_expanded ON calendar_series (expanded);
    CREATE TABLE calendar_busy (
      user TEXT NOT NULL, uid TEXT NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL, busy TEXT NOT NULL);
-   CREATE INDEX calendar_busy_user ON calendar_busy (user, end);
+   CREATE INDEX calendar_busy_user ON calendar_busy (user, start);
    CREATE INDEX calendar_busy_event ON calendar_busy (user, uid);
-   CREATE INDEX calendar_busy_start ON calendar_busy (start, user);
-   CREATE INDEX calendar_busy_end ON calendar_busy (end, user)`,
+   CREATE INDEX calendar_busy_start ON calendar_busy (start);
+   CREATE INDEX calendar_busy_end ON calendar_busy (end)`,
 ];
 
 /** Whose events these are: the bare JID, the addresses that name them in events, and their zone. */
@@ -38,6 +40,14 @@ export interface Owner {
   readonly jid: string;
   readonly addresses: ReadonlySet<string>;
   readonly zone: string;
+}
+
+/** A row to be written. */
+interface Fresh {
+  entry: Entry;
+  instance: string;
+  stored: string;
+  forget: number;
 }
 
 export interface AgendaEvents {
@@ -53,6 +63,7 @@ export class Agenda {
   readonly #store: Store;
   readonly #recurrence: Recurrence;
   readonly #events: AgendaEvents;
+  readonly #counts = new Map<string, number>();
   #expanding: Promise<void> | null = null;
   #again = false;
   #stopped = false;
@@ -75,31 +86,26 @@ export class Agenda {
     const taken = this.#store.atomic(() => {
       const known = this.#rows(jid, uid);
       if (known.length === 0 && this.#count(jid) >= mostEvents) return false;
-      if (master) {
-        if (
-          isStale(
-            master,
-            known.find(row => row.instance === ''),
-          )
+      if (
+        master &&
+        isStale(
+          master,
+          known.find(row => row.instance === ''),
         )
-          return true;
+      )
+        return true;
+      const fresh = entries.flatMap(entry => this.#freshRow(owner, entry, now));
+      if (fresh.every(row => known.some(old => isSame(old, row))) && (!master || fresh.length === known.length))
+        return true;
+      if (master && known.length > 0) {
         this.#store.prepare('DELETE FROM calendar_events WHERE user = ? AND uid = ?').run(jid, uid);
       }
-      for (const entry of entries) {
-        const instance = entry.recurrence ? instanceKey(entry.recurrence, owner.zone) : '';
-        if (
-          !master &&
-          isStale(
-            entry,
-            known.find(row => row.instance === instance),
-          )
-        )
-          continue;
-        const stored = JSON.stringify(keptOf(entry, owner.addresses));
-        if (stored.length > largestEntry) return true;
-        this.#write(jid, entry, instance, stored, lastUse(entry, owner.zone, now));
+      for (const row of fresh) {
+        const old = master ? undefined : known.find(one => one.instance === row.instance);
+        if (!isStale(row.entry, old)) this.#write(jid, row.entry, row.instance, row.stored, row.forget);
       }
-      this.#expand(jid, owner.zone, uid, now);
+      if (known.length === 0 && entries.length === 1 && !repeats(entries[0])) this.#addSpan(owner, fresh);
+      else this.#expand(jid, owner.zone, uid, now);
       return true;
     });
     if (taken) this.#events.changed(jid);
@@ -164,6 +170,22 @@ export class Agenda {
       .prepare('SELECT start, end, busy FROM calendar_busy WHERE user = ? AND end > ? ORDER BY start LIMIT ?')
       .all(jid, now, most);
     return rows.map(row => ({ start: Number(row.start), end: Number(row.end), busy: String(row.busy) as Busy }));
+  }
+
+  /** Whether a time of somebody runs. What is over is kept for a day only, so few rows are looked at. */
+  runs(jid: string, now: number): boolean {
+    const sql = 'SELECT 1 FROM calendar_busy WHERE user = ? AND start <= ? AND end > ? LIMIT 1';
+    return this.#store.prepare(sql).get(jid, now, now) !== undefined;
+  }
+
+  /** When a time of somebody starts next, or one that runs ends; Infinity for never. */
+  nextOf(jid: string, now: number): number {
+    const start = this.#store.prepare('SELECT min(start) AS at FROM calendar_busy WHERE user = ? AND start > ?');
+    const end = this.#store.prepare(
+      'SELECT min(end) AS at FROM calendar_busy WHERE user = ? AND start <= ? AND end > ?',
+    );
+    const times = [start.get(jid, now)?.at, end.get(jid, now, now)?.at];
+    return Math.min(...times.map(at => (typeof at === 'number' ? at : Number.POSITIVE_INFINITY)));
   }
 
   /** Who has a time that runs. */
@@ -276,12 +298,33 @@ export class Agenda {
     this.#events.changed(jid);
   }
 
+  /** What is kept of an entry; nothing of one that is too large. */
+  #freshRow({ addresses, zone }: Owner, given: Entry, now: number): Fresh[] {
+    const entry = keptOf(given, addresses);
+    const stored = JSON.stringify(entry);
+    if (stored.length > largestEntry) return [];
+    const instance = entry.recurrence ? instanceKey(entry.recurrence, zone) : '';
+    return [{ entry, instance, stored, forget: lastUse(entry, zone, now) }];
+  }
+
+  /** The time of an event that is new and does not repeat. */
+  #addSpan({ jid, zone }: Owner, [fresh]: readonly Fresh[]): void {
+    const span = fresh ? spanOf(fresh.entry, busyOf(fresh.entry), zone) : null;
+    if (span) this.#insertSpan(jid, fresh.entry.uid, span);
+  }
+
+  #insertSpan(jid: string, uid: string, { start, end, busy }: Span): void {
+    this.#store
+      .prepare('INSERT INTO calendar_busy (user, uid, start, end, busy) VALUES (?, ?, ?, ?, ?)')
+      .run(jid, uid, start, end, busy);
+  }
+
   /** Writes the times of an event: at once where it does not repeat, else a thread is asked. */
   #expand(jid: string, zone: string, uid: string, now: number): void {
     const rows = this.#rows(jid, uid);
     const entries = rows.filter(row => row.entry !== null).map(row => JSON.parse(String(row.entry)) as Entry);
     const master = entries.find(entry => !entry.recurrence);
-    if (master && (master.rules.length > 0 || master.dates.length > 0 || entries.length > 1)) {
+    if (master && (repeats(master) || entries.length > 1)) {
       this.#setSeries(jid, uid, 0, '');
       this.expandSoon();
       return;
@@ -314,8 +357,18 @@ export class Agenda {
     return this.#store.prepare('SELECT * FROM calendar_events WHERE user = ? AND uid = ?').all(jid, uid);
   }
 
+  /** How many events somebody has: counted once, and from then on no fewer than there are. */
   #count(jid: string): number {
-    return Number(this.#store.prepare('SELECT count(*) AS n FROM calendar_events WHERE user = ?').get(jid)?.n);
+    let count = this.#counts.get(jid);
+    if (count === undefined) {
+      count = Number(this.#store.prepare('SELECT count(*) AS n FROM calendar_events WHERE user = ?').get(jid)?.n);
+      if (this.#counts.size >= mostCounted) this.#counts.clear();
+    } else if (count >= mostEvents) {
+      this.#counts.delete(jid);
+      return this.#count(jid);
+    }
+    this.#counts.set(jid, count + 1);
+    return count;
   }
 }
 
@@ -327,6 +380,15 @@ function isStale(entry: Entry, known: Row | undefined): boolean {
   return entry.stamp !== 0 && entry.stamp < Number(known.stamp);
 }
 
+/** Whether that is what is known, but for when it can be forgotten. */
+function isSame(known: Row, { entry, instance, stored }: Fresh): boolean {
+  return known.instance === instance && known.entry === stored && Number(known.stamp) === entry.stamp;
+}
+
+function repeats({ rules, dates }: Entry): boolean {
+  return rules.length > 0 || dates.length > 0;
+}
+
 function instanceKey(moment: Moment, zone: string): string {
   return moment.day ? `day ${moment.wall}` : String(toTime(moment.wall, moment.zone ?? zone));
 }
@@ -335,7 +397,7 @@ const farFuture = 8_640_000_000_000_000;
 
 /** When an event can be forgotten: after its end; a series ends when its rule says so, which is nobody's to know here. */
 function lastUse(entry: Entry, zone: string, now: number): number {
-  if (entry.rules.length > 0 || entry.dates.length > 0) return farFuture;
+  if (repeats(entry)) return farFuture;
   const span = spanOf(entry, 'busy', zone);
   return Math.max(span?.end ?? 0, now) + (entry.recurrence ? memory * 3 : memory);
 }

@@ -192,16 +192,16 @@ export class CalendarBridge implements Bridge {
   #changed(jid: string): void {
     if (!this.#config.availability) return;
     const now = Date.now();
-    let next = Number.POSITIVE_INFINITY;
-    for (const { start, end } of this.#agenda.spans(jid, now)) next = Math.min(next, start > now ? start : end);
-    this.#transitions.added(next);
+    this.#transitions.added(this.#agenda.nextOf(jid, now));
     this.#announce(jid);
   }
 
   /** Says what somebody is now, where that is not what was said last. */
   #announce(jid: string): void {
     const now = Date.now();
-    const state: State | null = stateAt(this.#agenda.spans(jid, now), now);
+    const runs = this.#agenda.runs(jid, now);
+    if (!runs && !this.#said.has(jid)) return;
+    const state: State | null = runs ? stateAt(this.#agenda.spans(jid, now), now) : null;
     const zone = this.#zoneOf(jid);
     const text = state ? `${state.busy} ${statusText(state, now, zone)}` : undefined;
     if (this.#said.get(jid) === text) return;
@@ -229,7 +229,7 @@ export class CalendarBridge implements Bridge {
 
   #tend(now: number): void {
     this.#agenda.tend(now);
-    this.#intake.tend(now);
+    this.#intake.tend();
   }
 
   #operations(): Record<string, BridgeCommand> {

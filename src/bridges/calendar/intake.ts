@@ -80,8 +80,8 @@ export class Intake {
     this.#discarded.bind(reason).add();
   }
 
-  tend(now: number): void {
-    this.#seen.tend(now);
+  tend(): void {
+    this.#seen.tend();
   }
 
   stop(): void {
@@ -100,7 +100,7 @@ export class Intake {
         const users = found instanceof Promise ? await found : found;
         if (users.length === 0) throw new Unusable('unknown-user', `nobody here is ${names.slice(0, 3).join(', ')}`);
         await this.#tell(users, done, notification, key, delivery.id ? hash : null);
-        await this.#finish(delivery, hash, 'accept');
+        await this.#finish(delivery, 'accept');
         return { taken: true, users: users.length };
       } catch (error) {
         if (error instanceof Unusable) return this.#refuse(broker, delivery, hash, error);
@@ -130,7 +130,7 @@ export class Intake {
       if (delivered) pending.push(delivered.then(() => void done.add(jid)));
       else done.add(jid);
     }
-    if (hash) this.#seen.add(hash, Date.now());
+    if (hash) this.#seen.add(hash);
     if (pending.length === 0) return;
     const failed = (await Promise.allSettled(pending)).find(one => one.status === 'rejected');
     if (!failed) return;
@@ -147,14 +147,14 @@ export class Intake {
       'calendar message discarded',
     );
     const ours = error.reason === 'unknown-user' || error.reason === 'no-owner';
-    await this.#finish(delivery, hash, ours ? 'accept' : unusable).catch(() => {});
+    if (delivery.id) this.#seen.add(hash);
+    await this.#finish(delivery, ours ? 'accept' : unusable).catch(() => {});
     return { taken: false, reason: error.reason, text: error.message };
   }
 
-  /** Keeps in mind that the message was dealt with, and only then settles it. */
-  async #finish(delivery: Delivery, hash: Uint8Array, outcome: 'accept' | 'reject'): Promise<void> {
+  /** Settles a message once it is on the disk that it was dealt with. */
+  async #finish(delivery: Delivery, outcome: 'accept' | 'reject'): Promise<void> {
     const now = Date.now();
-    if (delivery.id) this.#seen.add(hash, now);
     await this.#parts.store.durable();
     delivery.settle(outcome);
     if (delivery.sent !== null) this.#lag.observe(Math.max(now - delivery.sent, 0) / 1000);

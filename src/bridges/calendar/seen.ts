@@ -2,13 +2,9 @@
 import { createHash } from 'node:crypto';
 import type { Store } from '../../hub/store.ts';
 
-const schema = [
-  `CREATE TABLE calendar_seen (id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, at INTEGER NOT NULL);
-   CREATE INDEX calendar_seen_at ON calendar_seen (at)`,
-];
-/** A broker that delivers again does so soon; this many, and for this long, are remembered. */
+const schema = ['CREATE TABLE calendar_seen (id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE)'];
+/** A broker that delivers again does so soon: the last ones are remembered. */
 const mostSeen = 500_000;
-const memory = 14 * 86_400_000;
 
 export class Seen {
   readonly #store: Store;
@@ -22,8 +18,8 @@ export class Seen {
     return this.#store.prepare('SELECT 1 FROM calendar_seen WHERE hash = ?').get(hash) !== undefined;
   }
 
-  add(hash: Uint8Array, now: number): void {
-    this.#store.prepare('INSERT OR IGNORE INTO calendar_seen (hash, at) VALUES (?, ?)').run(hash, now);
+  add(hash: Uint8Array): void {
+    this.#store.prepare('INSERT OR IGNORE INTO calendar_seen (hash) VALUES (?)').run(hash);
   }
 
   remove(hash: Uint8Array): void {
@@ -31,9 +27,9 @@ export class Seen {
   }
 
   /** Forgets the oldest. */
-  tend(now: number): void {
-    this.#store.prepare('DELETE FROM calendar_seen WHERE at < ?').run(now - memory);
-    this.#store.prepare('DELETE FROM calendar_seen WHERE id <= (SELECT max(id) FROM calendar_seen) - ?').run(mostSeen);
+  tend(): void {
+    const last = this.#store.prepare('SELECT max(id) AS id FROM calendar_seen').get()?.id;
+    if (last) this.#store.prepare('DELETE FROM calendar_seen WHERE id <= ?').run(Number(last) - mostSeen);
   }
 }
 
