@@ -130,6 +130,19 @@ describe('ActiveMQ and a JMS producer', () => {
     await juliet.hasNot(saying('Reminder: before'));
   });
 
+  it('notices within ten seconds that the broker is frozen, and comes back', async () => {
+    const running = await begin();
+    activemq.freeze(true);
+    try {
+      await state(running, 'waiting', 10_000);
+    } finally {
+      activemq.freeze(false);
+    }
+    await state(running, 'connected', 30_000);
+    await producer.publish('text', eventText({ uid: 'f1', summary: 'thawed' }), alarm);
+    await juliet.receives(saying('Reminder: thawed'), 20_000);
+  });
+
   it('gets what was published while the hub was down, once', async () => {
     const first = await begin();
     await juliet.close();
@@ -221,6 +234,19 @@ describe('RabbitMQ', () => {
   it('says that a password is wrong', async () => {
     hub = await startTestHub(['hub.test'], { yaml: yaml(amqp.replace('secret', 'wrong')) });
     await state(hub, 'refused');
+  });
+
+  it('notices within ten seconds that the broker is frozen, and comes back', async () => {
+    const running = await begin();
+    rabbit.freeze(true);
+    try {
+      await state(running, 'waiting', 10_000);
+    } finally {
+      rabbit.freeze(false);
+    }
+    await state(running, 'connected', 30_000);
+    await rabbit.publish(eventText({ uid: 'f1', summary: 'thawed' }), alarm);
+    await juliet.receives(saying('Reminder: thawed'), 20_000);
   });
 
   it('gets what was published while the hub was down, and comes back after the broker was killed', async () => {

@@ -53,6 +53,11 @@ export class ActiveMq {
     );
   }
 
+  /** Stops its clock, or lets it go on: to those who are connected it is silent. */
+  freeze(frozen: boolean): void {
+    if (this.#running) process.kill(-this.#running.pid, frozen ? 'SIGSTOP' : 'SIGCONT');
+  }
+
   /** Ends it as a power cut would. */
   async kill(): Promise<void> {
     if (this.#running) process.kill(-this.#running.pid, 'SIGKILL');
