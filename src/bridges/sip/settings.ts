@@ -100,7 +100,7 @@ function readCertificate(section: Section): EngineConfig['certificate'] {
 }
 
 function readRoutes(section: Section): EngineConfig['routes'] {
-  const routes = section.section('routes');
+  const routes: Section = section.section('routes');
   const known = new Map<string, SipUri[]>();
   for (const key of routes.keys) {
     const hops = routes.strings(key).map(text => {
@@ -145,7 +145,7 @@ function readLimits(section: Section): EngineConfig['limits'] {
 
 function readDrachtio(section: Section): EngineConfig['drachtio'] {
   if (!section.has('drachtio')) return null;
-  const entry = section.section('drachtio');
+  const entry: Section = section.section('drachtio');
   const port = entry.integer('port', 9022, { min: 1, max: 65_535 });
   const hosts = entry.strings('host').map(item => {
     const found = /^(?:\[([^\]]+)\]|([^:]+))(?::([0-9]{1,5}))?$/.exec(item);
