@@ -3,7 +3,7 @@ import type { TransactionTimes } from './clients.ts';
 import { magic, type NonInviteServerTransaction, serverTransaction } from './core.ts';
 import { type Flow, plainAddress } from './flow.ts';
 import type { Message } from './message.ts';
-import { bareHost, formatHost } from './uri.ts';
+import { bareHost } from './uri.ts';
 
 /** A request that waits for its answer, or has it. */
 export interface Incoming {
@@ -166,7 +166,7 @@ export function noteSource(request: Message, flow: Flow, flowTo: (port: number) 
   const wantsPort = via.params.has('rport');
   if (bareHost(via.host) !== source || wantsPort || via.params.has('received')) {
     let text = request.vias[0].replace(/;[ \t]*(?:received|rport)[ \t]*(?:=[^;,]*)?(?=;|$)/gi, '');
-    text += `;received=${formatHost(source)}`;
+    text += `;received=${source}`;
     if (wantsPort) text += `;rport=${flow.remote.port}`;
     request.vias[0] = text;
   }
