@@ -3,7 +3,7 @@
 // sip.js reads a message with a grammar that takes milliseconds, builds headers that let line breaks in, draws branches
 // from ten million numbers and matches by branch alone. So none of that is used: the classes here get objects that have
 // just what they look at, and every message is read, written and matched by us.
-import { createHash, randomBytes } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 import { Dialog } from 'sip.js/lib/core/dialogs/dialog.js';
 import type { DialogState } from 'sip.js/lib/core/dialogs/dialog-state.js';
 import type { IncomingRequestMessage } from 'sip.js/lib/core/messages/incoming-request-message.js';
@@ -39,7 +39,7 @@ export function randomToken(): string {
 
 /** A few characters that stand for a text: equal texts, equal digests. */
 export function shortDigest(text: string): string {
-  return createHash('sha1').update(text).digest('hex').slice(0, 12);
+  return hash('sha1', text, 'hex').slice(0, 12);
 }
 
 export interface ClientEvents {

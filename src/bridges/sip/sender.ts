@@ -74,8 +74,9 @@ export class Sender {
 
   /** Whether a request has been through here for the same request-URI already (RFC 3261 §16.3.4). */
   hasSeen(request: Message): boolean {
-    const ours = `${magic}${this.instance}${loopKey(request.uriText)}`;
-    return request.vias.some(via => via.includes(ours));
+    const ours = `${magic}${this.instance}`;
+    const through = request.vias.filter(via => via.includes(ours));
+    return through.length > 0 && through.some(via => via.includes(`${ours}${loopKey(request.uriText)}`));
   }
 
   /** Resolves with the final answer or why there is none. Throws SipSyntaxError for what cannot be written. */

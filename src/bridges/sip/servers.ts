@@ -160,7 +160,7 @@ function keyOf(request: Message, flow: Flow): string {
  * Notes in the top Via where the request really came from (RFC 3261 §18.2.1, RFC 3581 §4). The flow that an answer
  * takes: for UDP without rport, the port in Via; else the source.
  */
-export function noteSource(request: Message, flow: Flow, flowTo: (port: number) => Flow): Flow {
+export function noteSource(request: Message, flow: Flow): Flow {
   const { via } = request;
   const source = plainAddress(flow.remote.address);
   const wantsPort = via.params.has('rport');
@@ -171,5 +171,5 @@ export function noteSource(request: Message, flow: Flow, flowTo: (port: number) 
     request.vias[0] = text;
   }
   if (flow.reliable || wantsPort || (via.port ?? 5060) === flow.remote.port) return flow;
-  return flowTo(via.port ?? 5060);
+  return flow.at(via.port ?? 5060);
 }
