@@ -171,7 +171,7 @@ export function responseHeaders(request: Message, tag: string): Header[] {
   };
   const to = request.header('to');
   repeat('From', request.header('from'));
-  repeat('To', request.toTag || !tag || !to ? to : `${to};tag=${tag}`);
+  repeat('To', request.to.params.has('tag') || !tag || !to ? to : `${to};tag=${tag}`);
   repeat('Call-ID', request.callId);
   repeat('CSeq', request.header('cseq'));
   return headers;

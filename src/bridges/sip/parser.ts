@@ -273,6 +273,8 @@ function readEssentials(message: Message): void {
   const to = message.header('to') ?? '';
   message.from = parseNameAddr(from) ?? broken(message, 'From', from);
   message.to = parseNameAddr(to) ?? broken(message, 'To', to);
+  if (message.from.params.get('tag') === null || message.to.params.get('tag') === null)
+    message.fault ??= bad('a tag is empty');
   message.callId = message.header('call-id') ?? '';
   if (!/^[^\s]+$/.test(message.callId)) message.fault ??= bad('Call-ID is missing or broken');
   readSequence(message);
