@@ -11,13 +11,15 @@ import type {
 } from '../../../src/bridges/sip/engine.ts';
 import type { Message } from '../../../src/bridges/sip/message.ts';
 import { RecordingHandler, until } from '../../support/sip-engine.ts';
-import { type Heard, type PeerProtocol, SipPeer } from '../../support/sip-peer.ts';
+import { type Heard, type PeerOptions, type PeerProtocol, SipPeer } from '../../support/sip-peer.ts';
 
 /** An engine under test, and where a peer reaches it. */
 export interface Subject {
   engine: Engine;
   /** The port of the SIP side for that protocol. */
   port(protocol: PeerProtocol): number;
+  /** What a peer shows and trusts. */
+  peer?: PeerOptions;
   close(): Promise<void>;
 }
 
@@ -48,7 +50,7 @@ export function engineSuite(name: string, start: Start, protocols: readonly Peer
       const open = async (yaml = '', silence = 3200): Promise<void> => {
         handler = new RecordingHandler();
         subject = await start(handler, yaml, silence);
-        peer = await SipPeer.open(protocol);
+        peer = await SipPeer.open(protocol, subject.peer);
         await peer.connect(subject.port(protocol));
       };
       const watch = (listener: Listener, more: { expires?: number } = {}) =>
