@@ -108,15 +108,16 @@ class Embedded implements Engine, Receiver {
     const headers: Header[] = [...(request.headers ?? [])];
     if (request.body?.length) headers.push(['Content-Type', request.contentType ?? 'application/octet-stream']);
     // What cannot be written is refused before anything is looked up.
-    writeRequest(request.method, request.uri, headers);
+    const [from, to] = [nameAddr(request.from, request.displayName), nameAddr(request.to ?? request.uri)];
+    writeRequest(request.method, request.uri, [['From', from], ['To', to], ...headers]);
     let sequence = 0;
     const { outcome } = await this.#sender.send({
       method: request.method,
       uri: request.uri,
       routes: [],
-      from: nameAddr(request.from, request.displayName),
+      from,
       fromTag: randomToken(),
-      to: nameAddr(request.to ?? request.uri),
+      to,
       toTag: '',
       callId: `${randomToken()}${randomToken()}`,
       nextSequence: () => ++sequence,
