@@ -13,7 +13,9 @@ import type { StreamHeader } from '../xmpp/scanner.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
 import { type Ending, Stream } from '../xmpp/stream.ts';
 import { bareLimits, limitsElement } from './limits.ts';
-import { type ClientServer, failedText } from './server.ts';
+import { failed } from './resumption.ts';
+import type { ClientServer } from './server.ts';
+import { ClientSession } from './session.ts';
 
 /** How long a client has from connecting to a session, in ms, and how often it may try to authenticate. */
 const deadline = 60_000;
@@ -86,7 +88,7 @@ export class Negotiation {
         el('session', ns.session, {}, el('optional', ns.session)),
         el('sm', ns.streamManagement),
         limitsElement(config.limits.stanzaSize.c2s),
-        ...hub.streamFeatures,
+        ...hub.streamFeatures(this.#domain),
       ];
     }
     const features: (Element | null)[] = [];
@@ -105,7 +107,8 @@ export class Negotiation {
           features.push(el('sasl-channel-binding', ns.channelBinding, {}, ...types));
         }
       }
-      if (config.clients.registration && hub.registrar) features.push(el('register', ns.registerFeature));
+      if (config.clients.registration && hub.registrarOf(this.#domain))
+        features.push(el('register', ns.registerFeature));
     }
     features.push(limitsElement(bareLimits.stanzaSize));
     return features;
@@ -113,14 +116,15 @@ export class Negotiation {
 
   #mechanisms(): Offer {
     const { config, hub, edge } = this.#server;
+    const directory = hub.directory(this.#domain)!;
     return offer({
       configured: config.clients.mechanisms,
-      verifier: hub.directory(this.#domain)!,
+      verifier: directory,
       secure: this.#secured,
       requireTls: config.clients.requireTls,
       bindings: this.#bindings,
       secret: edge.scramSecret,
-      prepare: user => Jid.tryParse(`${user}@${this.#domain}`)?.local || null,
+      prepare: user => directory.userOf?.(user) ?? (Jid.tryParse(`${user}@${this.#domain}`)?.local || null),
     });
   }
 
@@ -128,6 +132,9 @@ export class Negotiation {
     if (stanza.ns === ns.tls && stanza.name === 'starttls') return this.#proceed();
     if (stanza.ns === ns.sasl) return this.#sasl(stanza);
     if (stanza.ns === ns.client && stanza.name === 'iq' && this.#user === null) return this.#register(stanza);
+    if (stanza.ns === ns.streamManagement && stanza.name === 'enable') {
+      return this.stream.sendElement(failed('unexpected-request'));
+    }
     if (this.#user === null) return this.stream.close(new StreamError('not-authorized', 'authenticate first'));
     if (stanza.ns === ns.streamManagement && stanza.name === 'resume') return this.#resume(stanza, this.#user);
     if (stanza.ns === ns.client && stanza.name === 'iq') return this.#bind(stanza, this.#user);
@@ -195,8 +202,10 @@ export class Negotiation {
         this.stream.sendText(`<challenge xmlns='${ns.sasl}'>${base64(outcome.challenge)}</challenge>`);
         return;
       }
-      this.#user = Jid.of(outcome.user, this.#domain, '');
-      const { config } = this.#server;
+      const user = Jid.of(outcome.user, this.#domain, '');
+      const { config, hub } = this.#server;
+      if (await hub.emit('login', user)) throw new SaslError('account-disabled');
+      this.#user = user;
       this.stream.sendText(
         outcome.data?.length
           ? `<success xmlns='${ns.sasl}'>${base64(outcome.data)}</success>`
@@ -227,12 +236,12 @@ export class Negotiation {
     const { config, hub } = this.#server;
     const allowed = config.clients.registration && (this.#secured || !config.clients.requireTls);
     const query = stanza.child('query', ns.register);
-    if (!allowed || !hub.registrar || !query || !stanza.isRequest) {
+    const registrar = hub.registrarOf(this.#domain);
+    if (!allowed || !registrar || !query || !stanza.isRequest) {
       return this.stream.close(new StreamError('not-authorized', 'authenticate first'));
     }
     this.stream.hold();
-    void hub
-      .registrar(this.#domain, stanza, query, this.#remote)
+    void registrar(this.#domain, stanza, query, this.#remote)
       .catch(error => stanza.refuse(error instanceof StanzaError ? error : new StanzaError('internal-server-error')))
       .then(answer => {
         this.stream.send(answer);
@@ -241,8 +250,11 @@ export class Negotiation {
   }
 
   #resume(stanza: Stanza, user: Jid): void {
-    if (this.#server.resume(this.stream, user, stanza)) return this.#finished();
-    this.stream.sendText(failedText('item-not-found'));
+    const resumed = this.#server.resumption.resume(this.stream, user, stanza.element, answer =>
+      this.stream.sendElement(answer),
+    );
+    if (resumed instanceof ClientSession) this.#finished();
+    else this.stream.sendElement(resumed);
   }
 
   /** RFC 6120 §7.6, §7.7. */

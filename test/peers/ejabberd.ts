@@ -7,7 +7,7 @@ import type { PeerOptions } from './prosody.ts';
 
 /** Starts ejabberd on the standard ports of its address; clients may log in in the clear and register. */
 export async function startEjabberd(options: PeerOptions): Promise<Peer> {
-  const { address, domain, mode, dns, authority, certificate, more = '' } = options;
+  const { address, domain, mode, dns, authority, certificate, more = '', level = 'debug' } = options;
   const directory = mkdtempSync(join(tmpdir(), 'isthmus-ejabberd-'));
   const log = join(directory, 'ejabberd.log');
   mkdirSync(join(directory, 'mnesia'));
@@ -21,7 +21,8 @@ export async function startEjabberd(options: PeerOptions): Promise<Peer> {
   const config = file(
     'ejabberd.yml',
     `hosts: ["${domain}"]
-loglevel: debug
+loglevel: ${level}
+registration_timeout: infinity
 certfiles: ["${pem}"]
 ca_file: "${ca}"
 auth_method: internal
@@ -29,9 +30,9 @@ s2s_use_starttls: ${starttls}
 s2s_cafile: "${ca}"
 s2s_max_retry_delay: 1
 listen:
-  - { port: 5222, ip: "${address}", module: ejabberd_c2s }
+  - { port: 5222, ip: "${address}", module: ejabberd_c2s, starttls: ${mode !== 'plaintext'}, max_stanza_size: infinity }
   - { port: 5269, ip: "${address}", module: ejabberd_s2s_in }
-acl: { local: { user_regexp: "" } }
+${options.listen ?? ''}acl: { local: { user_regexp: "" } }
 access_rules: { register: { allow: all } }
 modules:
   mod_disco: {}
@@ -65,6 +66,7 @@ ${mode === 'external' ? '' : '  mod_s2s_dialback: {}\n'}${more}`,
   return {
     address,
     domain,
+    pid: running.pid,
     log: () => `${running.log()}\n${readFileSync(log, 'utf8').slice(-200_000)}`,
     async stop() {
       await running.stop();

@@ -5,6 +5,8 @@ import { createConnection } from 'node:net';
 export interface Peer {
   readonly address: string;
   readonly domain: string;
+  /** The leader of its process group. */
+  readonly pid: number;
   /** All that it has written. */
   log(): string;
   stop(): Promise<void>;
@@ -22,7 +24,7 @@ export async function startProcess(
   { command, args, env, cwd }: Command,
   ready: { host: string; port: number },
   patience = 40_000,
-): Promise<{ log(): string; stop(): Promise<void> }> {
+): Promise<{ pid: number; log(): string; stop(): Promise<void> }> {
   const child = spawn(command, args, {
     cwd,
     env: { ...process.env, ...env },
@@ -44,7 +46,7 @@ export async function startProcess(
     }
     await new Promise(resolve => setTimeout(resolve, 100));
   }
-  return { log: () => output, stop: () => kill(child, exited) };
+  return { pid: child.pid!, log: () => output, stop: () => kill(child, exited) };
 }
 
 async function kill(child: ChildProcess, exited: Promise<void>): Promise<void> {

@@ -20,11 +20,15 @@ export interface PeerOptions {
   hosts?: string;
   /** More lines of its configuration. */
   more?: string;
+  /** More listeners, where they have a section of their own. */
+  listen?: string;
+  /** `debug` where nothing is said: what a test that fails has to show. */
+  level?: 'debug' | 'error';
 }
 
 /** Starts Prosody on the standard ports of its address; clients may log in in the clear and register. */
 export async function startProsody(options: PeerOptions): Promise<Peer> {
-  const { address, domain, mode, dns, authority, certificate, more = '' } = options;
+  const { address, domain, mode, dns, authority, certificate, more = '', level = 'debug' } = options;
   const directory = mkdtempSync(join(tmpdir(), 'isthmus-prosody-'));
   mkdirSync(join(directory, 'data'));
   const file = (name: string, text: string): string => {
@@ -54,7 +58,7 @@ s2s_secure_auth = ${mode === 'external'}
 authentication = "internal_plain"
 unbound = { resolvconf = false; hoststxt = false; forward = { "${dns.host}@${dns.port}" };
   options = { ["do-not-query-localhost:"] = "no"; ["local-zone:"] = "test. transparent" } }
-log = { debug = "*console" }
+log = { ${level} = "*console" }
 ssl = { cafile = "${ca}"; certificate = "${crt}"; key = "${key}" }
 ${more}
 VirtualHost "${domain}"
@@ -67,6 +71,7 @@ VirtualHost "${domain}"
   return {
     address,
     domain,
+    pid: running.pid,
     log: running.log,
     async stop() {
       await running.stop();
