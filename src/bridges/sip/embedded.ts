@@ -1,5 +1,6 @@
 // The embedded engine: a SIP user agent of its own, from the sockets up.
 import { version } from '../../hub/version.ts';
+import { NetworkCarrier } from './carrier.ts';
 import { ClientTransactions, type TransactionTimes, transactionTimes } from './clients.ts';
 import { decodeBody, localResponse, ResponseView } from './content.ts';
 import { randomToken } from './core.ts';
@@ -66,13 +67,13 @@ class Embedded implements Engine, Receiver {
     this.#servers = new ServerTransactions(times.transactions, (address, at) =>
       this.#transports.flowTo({ protocol: 'tcp', address, port: at, names: [] }),
     );
-    this.#sender = new Sender({
+    const carrier = new NetworkCarrier({
       locator: new Locator(port.resolver, config.routes),
       transports: this.#transports,
       clients: this.#clients,
-      credentials: config.credentials,
       agent: this.#agent,
     });
+    this.#sender = new Sender(carrier, config.credentials);
     this.#guard = new Guard(config);
     this.#subscriptions = new Subscriptions(this.#sender, config.limits.subscriptions);
   }
