@@ -6,6 +6,9 @@ import { Notifier } from './notifier.ts';
 import type { Sender } from './sender.ts';
 import type { NotifyAnswer, Watcher } from './watcher.ts';
 
+/** For how long the network must know a dialog after its end, in ms. */
+const lastNotify = 40_000;
+
 export class Subscriptions {
   readonly #sender: Sender;
   readonly #most: number;
@@ -14,9 +17,13 @@ export class Subscriptions {
   /** By Call-ID and our tag: a NOTIFY may come before the answer that tells theirs (RFC 6665 §4.1.2.4). */
   readonly #watchers = new Map<string, Watcher>();
 
-  constructor(sender: Sender, most: number) {
+  readonly #forget: (callId: string, tag: string) => void;
+
+  /** `most` subscriptions to our users stand at once; `forget` is told of each dialog that is over. */
+  constructor(sender: Sender, most: number, forget: (callId: string, tag: string) => void) {
     this.#sender = sender;
     this.#most = most;
+    this.#forget = forget;
   }
 
   get incoming(): Iterable<Notifier> {
@@ -43,6 +50,7 @@ export class Subscriptions {
 
   unwatch(watcher: Watcher): void {
     this.#watchers.delete(`${watcher.callId} ${watcher.localTag}`);
+    this.#forget(watcher.callId, watcher.localTag);
   }
 
   notified(request: Message): { answer: NotifyAnswer; after?: () => void } {
@@ -81,6 +89,8 @@ export class Subscriptions {
   }
 
   #close(notifier: Notifier): void {
+    // The last NOTIFY is still to be sent in the dialog.
+    setTimeout(() => this.#forget(notifier.callId, notifier.localTag), lastNotify).unref();
     this.#notifiers.delete(`${notifier.callId} ${notifier.localTag} ${notifier.remoteTag}`);
   }
 }
