@@ -188,6 +188,11 @@ export class UserAgent implements Engine {
     this.#uas?.receive(request, flow);
   }
 
+  /** Dialogs (Call-ID and our tag) that the network has lost: those that watch ask again, and learn that they are over. */
+  dialogsLost(keys: readonly string[]): void {
+    this.#subscriptions.dialogsLost(keys);
+  }
+
   /** Notes what came and is no SIP. */
   garbage(reason: string, source: { protocol: string; address: string }): void {
     this.#metrics.garbage();

@@ -6,9 +6,6 @@ import { Notifier } from './notifier.ts';
 import type { Sender } from './sender.ts';
 import type { NotifyAnswer, Watcher } from './watcher.ts';
 
-/** For how long the network must know a dialog after its end, in ms. */
-const lastNotify = 40_000;
-
 export class Subscriptions {
   readonly #sender: Sender;
   readonly #most: number;
@@ -81,6 +78,11 @@ export class Subscriptions {
     return notifier ? notifier.receive(request, flow) : { status: 481, expires: 0 };
   }
 
+  /** The network knows these dialogs (Call-ID and our tag) no more. */
+  dialogsLost(keys: readonly string[]): void {
+    for (const key of keys) this.#watchers.get(key)?.refresh();
+  }
+
   stop(): void {
     for (const notifier of this.#notifiers.values()) notifier.drop();
     for (const watcher of this.#watchers.values()) watcher.drop();
@@ -89,8 +91,7 @@ export class Subscriptions {
   }
 
   #close(notifier: Notifier): void {
-    // The last NOTIFY is still to be sent in the dialog.
-    setTimeout(() => this.#forget(notifier.callId, notifier.localTag), lastNotify).unref();
+    this.#forget(notifier.callId, notifier.localTag);
     this.#notifiers.delete(`${notifier.callId} ${notifier.localTag} ${notifier.remoteTag}`);
   }
 }

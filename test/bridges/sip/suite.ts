@@ -18,6 +18,8 @@ export interface Subject {
   engine: Engine;
   /** The port of the SIP side for that protocol. */
   port(protocol: PeerProtocol): number;
+  /** It stands behind a SIP edge, whose wire carries text only and does not tell the edge's word from the peer's. */
+  behindEdge?: boolean;
   /** What a peer shows and trusts. */
   peer?: PeerOptions;
   close(): Promise<void>;
@@ -156,7 +158,7 @@ export function engineSuite(name: string, start: Start, protocols: readonly Peer
         it('sends a MESSAGE and tells the final answer', async () => {
           await open();
           peer.onRequest = heard => heard.reply(peer.answer(heard, 202, { 'X-Kept': 'yes' }, '', 'Accepted for now'));
-          const body = Buffer.from([0, 255, 13, 10, 128]);
+          const body = subject.behindEdge ? Buffer.from('ü\r\n😀') : Buffer.from([0, 255, 13, 10, 128]);
           const answer = await subject.engine.send({
             method: 'MESSAGE',
             uri: peer.uri('juliet'),
@@ -208,7 +210,7 @@ export function engineSuite(name: string, start: Start, protocols: readonly Peer
             uri: 'sip:juliet@127.0.0.1:1;transport=tcp',
             from: 'sip:romeo@hub.test',
           });
-          assert.deepEqual([nobody.status, nobody.local], [503, true]);
+          assert.deepEqual([nobody.status, nobody.local || subject.behindEdge], [503, true]);
         });
 
         it('answers challenges with MD5 and SHA-256, once', async () => {
@@ -238,6 +240,7 @@ export function engineSuite(name: string, start: Start, protocols: readonly Peer
             });
             assert.equal(answer.status, 200);
             const [first, second] = peer.heard.slice(before).map(({ message }) => message);
+            if (subject.behindEdge) continue; // The edge has its own Call-IDs.
             assert.equal(first.callId, second.callId);
             assert.equal(second.cseq, first.cseq + 1);
           }
