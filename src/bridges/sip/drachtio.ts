@@ -12,14 +12,17 @@ import { ServerTransactions } from './servers.ts';
 import type { EngineConfig, EnginePort, Protocol } from './settings.ts';
 import { parseUri } from './uri.ts';
 
-const defaultTimes: AgentTimes = { transactions: transactionTimes, handler: 30_000 };
-/** A start does not wait longer for servers that are away, in ms. */
-const startPatience = 3_000;
+export interface DrachtioTimes extends AgentTimes {
+  /** How long a start waits for servers, and an answer for its name, in ms. */
+  server: number;
+}
+
+const defaultTimes: DrachtioTimes = { transactions: transactionTimes, handler: 30_000, server: 3_000 };
 /** The last NOTIFY of a dialog may still be on its way, in ms. */
 const dialogLinger = 40_000;
 
 /** Makes the drachtio engine: the hosts are tried in their order, and the first that is connected sends. */
-export function createDrachtio(config: EngineConfig, port: EnginePort, times: AgentTimes = defaultTimes): Engine {
+export function createDrachtio(config: EngineConfig, port: EnginePort, times: DrachtioTimes = defaultTimes): Engine {
   return new UserAgent(config, port, times, new DrachtioNetwork(config, port, times));
 }
 
@@ -34,7 +37,7 @@ class DrachtioNetwork implements Network, Carrier {
   readonly servers: ServerTransactions;
   readonly #config: EngineConfig;
   readonly #port: EnginePort;
-  readonly #times: AgentTimes;
+  readonly #times: DrachtioTimes;
   readonly #locator: Locator;
   readonly #hosts: DrachtioHost[];
   /** Our Call-ID and tag → the dialog at the server. */
@@ -47,7 +50,7 @@ class DrachtioNetwork implements Network, Carrier {
   #agent: UserAgent | null = null;
   #stopped = false;
 
-  constructor(config: EngineConfig, port: EnginePort, times: AgentTimes) {
+  constructor(config: EngineConfig, port: EnginePort, times: DrachtioTimes) {
     this.#config = config;
     this.#port = port;
     this.#times = times;
@@ -72,7 +75,7 @@ class DrachtioNetwork implements Network, Carrier {
   async start(agent: UserAgent): Promise<void> {
     this.#agent = agent;
     for (const host of this.#hosts) host.connect(this.#config.drachtio!.secret);
-    const end = Date.now() + startPatience;
+    const end = Date.now() + this.#times.server;
     while (!this.#hosts.some(host => host.connected) && Date.now() < end && !this.#stopped) {
       await new Promise(resolve => setTimeout(resolve, 10));
     }
@@ -202,7 +205,7 @@ class DrachtioNetwork implements Network, Carrier {
       this.#accepting.delete(key);
       resolve();
     };
-    const limit = setTimeout(named, startPatience);
+    const limit = setTimeout(named, this.#times.server);
     response.send(known, answer.reason, { headers, body }, (error, sent) => {
       if (error || !sent) return named();
       const { toTag } = read(sent.raw) ?? answer;

@@ -19,7 +19,11 @@ async function startEngine(
     `domains: [sip.test]\nengine: drachtio\ndrachtio: { host: [${hosts}], secret: cymru }\n${yaml}`,
   );
   const t1 = silence / 64;
-  const engine = createDrachtio(config, port, { transactions: { t1, t2: 8 * t1, t4: 10 * t1 }, handler: 5000 });
+  const engine = createDrachtio(config, port, {
+    transactions: { t1, t2: 8 * t1, t4: 10 * t1 },
+    handler: 5000,
+    server: 500,
+  });
   await engine.start(handler);
   return {
     engine,

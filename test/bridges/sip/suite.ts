@@ -49,6 +49,8 @@ export function engineSuite(name: string, start: Start, protocols: readonly Peer
       let handler: RecordingHandler;
       let peer: SipPeer;
 
+      /** The seconds that these take are not spent for each transport. */
+      const onlyFirst = protocol === protocols[0] ? it : () => {};
       const open = async (yaml = '', silence = 3200): Promise<void> => {
         handler = new RecordingHandler();
         subject = await start(handler, yaml, silence);
@@ -198,7 +200,7 @@ export function engineSuite(name: string, start: Start, protocols: readonly Peer
         });
 
         it('makes 408 of silence and 503 of nobody', async () => {
-          await open('', 640);
+          await open('', 200);
           const silent = await subject.engine.send({
             method: 'MESSAGE',
             uri: peer.uri('juliet'),
@@ -395,7 +397,7 @@ export function engineSuite(name: string, start: Start, protocols: readonly Peer
         });
 
         it('calls a subscription lost that nobody answers, or that no NOTIFY follows', async () => {
-          await open('', 320);
+          await open('', 160);
           const silent = new Listener();
           watch(silent);
           await until(() => silent.ends.length === 1);
@@ -407,23 +409,26 @@ export function engineSuite(name: string, start: Start, protocols: readonly Peer
           assert.equal(empty.ends[0].kind, 'lost');
         });
 
-        it('refreshes in the dialog, before the time is over and when asked, and loses it with 481', async () => {
-          await open();
-          const listener = new Listener();
-          const subscription = watch(listener, { expires: 2 });
-          const heard = await peer.nextRequest('SUBSCRIBE');
-          heard.reply(peer.answer(heard, 200, accepting(2)));
-          await notify(heard, 'active;expires=2');
-          const second = await peer.nextRequest('SUBSCRIBE');
-          assert.equal(second.message.toTag, `peer-${peer.port}`);
-          second.reply(peer.answer(second, 200, accepting(600)));
-          subscription.refresh(300);
-          const third = await peer.nextRequest('SUBSCRIBE');
-          assert.equal(third.message.header('expires'), '300');
-          third.reply(peer.answer(third, 481));
-          await until(() => listener.ends.length === 1);
-          assert.deepEqual([listener.ends[0].kind, listener.ends[0].status], ['lost', 481]);
-        });
+        onlyFirst(
+          'refreshes in the dialog, before the time is over and when asked, and loses it with 481',
+          async () => {
+            await open();
+            const listener = new Listener();
+            const subscription = watch(listener, { expires: 2 });
+            const heard = await peer.nextRequest('SUBSCRIBE');
+            heard.reply(peer.answer(heard, 200, accepting(2)));
+            await notify(heard, 'active;expires=2');
+            const second = await peer.nextRequest('SUBSCRIBE');
+            assert.equal(second.message.toTag, `peer-${peer.port}`);
+            second.reply(peer.answer(second, 200, accepting(600)));
+            subscription.refresh(300);
+            const third = await peer.nextRequest('SUBSCRIBE');
+            assert.equal(third.message.header('expires'), '300');
+            third.reply(peer.answer(third, 481));
+            await until(() => listener.ends.length === 1);
+            assert.deepEqual([listener.ends[0].kind, listener.ends[0].status], ['lost', 481]);
+          },
+        );
       }
 
       it('is watched: answers, notifies in order, refreshes and ends', async () => {
@@ -479,7 +484,7 @@ export function engineSuite(name: string, start: Start, protocols: readonly Peer
         assert.equal((await subscribe({ Event: undefined })).status, 489);
       });
 
-      it('is told when the time of a watcher is over', async () => {
+      onlyFirst('is told when the time of a watcher is over', async () => {
         await open();
         const ended: string[] = [];
         handler.accept = (_request, made) => {
