@@ -14,6 +14,7 @@ import type { Stanza } from '../xmpp/stanza.ts';
 import { type Ending, Stream } from '../xmpp/stream.ts';
 import { bareLimits, limitsElement, patience } from './limits.ts';
 import { failed } from './resumption.ts';
+import { type Connection, Sasl2 } from './sasl2.ts';
 import type { ClientServer } from './server.ts';
 import { ClientSession } from './session.ts';
 
@@ -33,6 +34,8 @@ export class Negotiation {
   #offer: Offer | null = null;
   #mechanism: ServerMechanism | null = null;
   #user: Jid | null = null;
+  #from: Jid | null = null;
+  #sasl2: Sasl2 | null = null;
   #attempts = 0;
 
   constructor(server: ClientServer, socket: Socket, direct: boolean) {
@@ -55,8 +58,10 @@ export class Negotiation {
     const to = Jid.tryParse(header.attrs.to ?? '')?.domain ?? '';
     const domain = config.aliases.get(to) ?? to;
     this.#lang = header.attrs['xml:lang'] ?? '';
+    this.#from = Jid.tryParse(header.attrs.from ?? '');
     this.stream.open({
       from: config.domains.has(domain) ? domain : (config.domains.keys().next().value ?? ''),
+      to: this.#from?.toString(),
       id: randomBytes(12).toString('base64url'),
       version: '1.0',
       lang: 'en',
@@ -77,17 +82,21 @@ export class Negotiation {
     this.stream.sendFeatures(this.#features());
   }
 
+  /** What an authenticated stream offers. */
+  #featuresWithin(bound: boolean): (Element | null)[] {
+    const { config, hub } = this.#server;
+    return [
+      bound ? null : el('bind', ns.bind),
+      bound ? null : el('session', ns.session, {}, el('optional', ns.session)),
+      el('sm', ns.streamManagement),
+      limitsElement(config.limits.stanzaSize.c2s),
+      ...hub.streamFeatures(this.#domain),
+    ];
+  }
+
   #features(): (Element | null)[] {
     const { config, hub, edge } = this.#server;
-    if (this.#user !== null) {
-      return [
-        el('bind', ns.bind),
-        el('session', ns.session, {}, el('optional', ns.session)),
-        el('sm', ns.streamManagement),
-        limitsElement(config.limits.stanzaSize.c2s),
-        ...hub.streamFeatures(this.#domain),
-      ];
-    }
+    if (this.#user !== null) return this.#featuresWithin(false);
     const features: (Element | null)[] = [];
     const canSecure = !this.#secured && edge.contextFor(this.#domain) !== null;
     if (canSecure) {
@@ -99,6 +108,9 @@ export class Negotiation {
         features.push(
           el('mechanisms', ns.sasl, {}, ...this.#offer.names.map(name => el('mechanism', ns.sasl, {}, name))),
         );
+        // Tokens and what is asked for in one breath are for connections that nobody reads (XEP-0388 §3).
+        this.#sasl2 = this.#secured ? new Sasl2(this.#connection(this.#offer)) : null;
+        if (this.#sasl2) features.push(this.#sasl2.feature());
         if (this.#offer.bindingTypes.length > 0) {
           const types = this.#offer.bindingTypes.map(type => el('channel-binding', ns.channelBinding, { type }));
           features.push(el('sasl-channel-binding', ns.channelBinding, {}, ...types));
@@ -125,7 +137,34 @@ export class Negotiation {
     });
   }
 
+  #connection(offer: Offer): Connection {
+    return {
+      server: this.#server,
+      stream: this.stream,
+      domain: this.#domain,
+      lang: this.#lang,
+      from: this.#from,
+      offer,
+      bindings: this.#bindings,
+      features: bound => this.#featuresWithin(bound),
+      authenticated: user => this.#authenticated(user),
+      finished: () => this.#finished(),
+      failed: (error, answer) => this.#failed(error, answer),
+    };
+  }
+
+  #authenticated(user: Jid): void {
+    const { limits } = this.#server.config;
+    this.#user = user;
+    this.stream.setLimits({ stanzaSize: limits.stanzaSize.c2s }, limits.rate.c2s);
+  }
+
   #stanza(stanza: Stanza): void {
+    if (stanza.ns === ns.sasl2 && this.#sasl2 && this.#user === null && !this.#mechanism)
+      return this.#sasl2.take(stanza);
+    if (this.#sasl2?.isUnderWay) {
+      return this.stream.close(new StreamError('policy-violation', 'an authentication is under way'));
+    }
     if (stanza.ns === ns.tls && stanza.name === 'starttls') return this.#proceed();
     if (stanza.ns === ns.sasl) return this.#sasl(stanza);
     if (stanza.ns === ns.client && stanza.name === 'iq' && this.#user === null) return this.#register(stanza);
@@ -201,32 +240,28 @@ export class Negotiation {
         return;
       }
       const user = Jid.of(outcome.user, this.#domain, '');
-      const { config, hub } = this.#server;
-      if (await hub.emit('login', user)) throw new SaslError('account-disabled');
-      this.#user = user;
+      if (await this.#server.hub.emit('login', user)) throw new SaslError('account-disabled');
+      this.#authenticated(user);
       this.stream.sendText(
         outcome.data?.length
           ? `<success xmlns='${ns.sasl}'>${base64(outcome.data)}</success>`
           : `<success xmlns='${ns.sasl}'/>`,
       );
-      this.stream.setLimits({ stanzaSize: config.limits.stanzaSize.c2s }, config.limits.rate.c2s);
       this.stream.restart();
     } catch (error) {
-      if (!(error instanceof SaslError)) this.#server.log.error({ err: error }, 'authentication could not be checked');
-      this.#failed(error instanceof SaslError ? error : new SaslError('temporary-auth-failure'));
+      this.#failed(error);
     } finally {
       this.stream.release();
     }
   }
 
-  #failed(error: SaslError): void {
+  #failed(thrown: unknown, answer: (error: SaslError) => Element = failureElement): void {
     this.#mechanism = null;
-    this.#server.log.info(
-      { remote: this.stream.remote, domain: this.#domain, condition: error.condition },
-      'login failed',
-    );
-    const text = error.text ? el('text', ns.sasl, { 'xml:lang': 'en' }, error.text) : null;
-    this.stream.sendElement(el('failure', ns.sasl, {}, el(error.condition, ns.sasl), text));
+    const { log } = this.#server;
+    if (!(thrown instanceof SaslError)) log.error({ err: thrown }, 'authentication could not be checked');
+    const error = thrown instanceof SaslError ? thrown : new SaslError('temporary-auth-failure');
+    log.info({ remote: this.stream.remote, domain: this.#domain, condition: error.condition }, 'login failed');
+    this.stream.sendElement(answer(error));
     if (++this.#attempts >= mostAttempts) {
       this.stream.close(new StreamError('policy-violation', 'too many attempts to authenticate'));
     }
@@ -272,7 +307,7 @@ export class Negotiation {
     }
     this.#finished();
     // The answer is queued before anything else that the new session is sent.
-    const session = this.#server.bind(this.stream, user, wanted, this.#lang, jid =>
+    const session = this.#server.bind(this.stream, user, wanted, this.#lang, ({ jid }) =>
       this.stream.send(
         stanza.withAddresses(null, null).result(el('bind', ns.bind, {}, el('jid', ns.bind, {}, jid.toString()))),
       ),
@@ -293,6 +328,11 @@ export class Negotiation {
       'connection ended before a session',
     );
   }
+}
+
+function failureElement(error: SaslError): Element {
+  const text = error.text ? el('text', ns.sasl, { 'xml:lang': 'en' }, error.text) : null;
+  return el('failure', ns.sasl, {}, el(error.condition, ns.sasl), text);
 }
 
 function base64(bytes: Uint8Array): string {

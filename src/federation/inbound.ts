@@ -46,7 +46,7 @@ export class InboundLink {
   #bidi = false;
   #acks: Acknowledgements | null = null;
   /** Pairs that wait to be carried, and how long they do. */
-  #offers: (() => void)[] = [];
+  #offers: { local: string; remote: string }[] = [];
   #settling: NodeJS.Timeout | undefined;
   #verdicts = new Map<string, Verdict>();
   #verifying = 0;
@@ -98,6 +98,11 @@ export class InboundLink {
   /** Stream management of this stream, once the peer has enabled it. */
   get acks(): Acknowledgements | null {
     return this.#acks;
+  }
+
+  /** Whether this stream is about to carry our stanzas for a pair. */
+  willCarry(local: string, remote: string): boolean {
+    return !this.stream.isClosing && this.#offers.some(offer => offer.local === local && offer.remote === remote);
   }
 
   /** Takes back what a domain has proved, as when it is denied. */
@@ -374,7 +379,7 @@ export class InboundLink {
    */
   #offerSoon(local: string, remote: string): void {
     if (!this.#bidi) return;
-    this.#offers.push(() => this.#links.offer(this, local, remote));
+    this.#offers.push({ local, remote });
     if (this.#acks) this.#offerNow();
     else this.#settling ??= setTimeout(() => this.#offerNow(), settlingTime);
   }
@@ -382,7 +387,7 @@ export class InboundLink {
   #offerNow(): void {
     clearTimeout(this.#settling);
     if (this.stream.isClosing) return;
-    for (const offer of this.#offers.splice(0)) offer();
+    for (const { local, remote } of this.#offers.splice(0)) this.#links.offer(this, local, remote);
   }
 
   /** Stream management, once a domain has proved itself (XEP-0198 §3–§5). */

@@ -340,8 +340,9 @@ export class Stream {
     setTimeout(() => this.#held === 0 && this.socket.resume(), (-this.#tokens / this.#rate) * 1000).unref();
   }
 
+  /** What was on its way when we closed still counts, as long as there was no error (RFC 6120 §4.4). */
   #received(stanza: Stanza): void {
-    if (this.#closing) return;
+    if (this.#ended) return;
     if (stanza.ns === ns.streams && stanza.name === 'error') return this.#errorByPeer(stanza);
     this.handler.stanza(stanza);
   }

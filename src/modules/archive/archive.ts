@@ -33,6 +33,7 @@ export const archive: Module = {
     const marks = ['#extended', '#groupchat-field'].map(mark => ns.archive + mark);
     hub.feature('account', ns.archive, ...marks, ns.stableIds, ns.resultSet);
     answerRequests(hub, messages, preferences);
+    hub.atBind(null, ({ jid }) => metadata(messages, jid.bare));
 
     const wanted = (user: Jid, contact: Jid, stanza: Stanza) =>
       belongsInArchive(stanza) && preferences.wants(user, contact);
