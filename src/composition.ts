@@ -140,7 +140,11 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
   sessions.attach(hub);
   components.attach(hub);
   const web = new WebServer(log);
-  bridges.create(hub, { resolver, http: (method, path, handler) => web.add(method, path, handler) });
+  bridges.create(hub, {
+    resolver,
+    http: (method, path, handler) => web.add(method, path, handler),
+    refusal: domain => links.policy.refusal(domain),
+  });
 
   const others = [...bridges.list().flatMap(({ domains }) => domains.split(' ')), ...config.components.keys()];
   const certificates = await Certificates.open(config, others, log);

@@ -24,6 +24,8 @@ export interface BridgePort {
   /** The directory of a domain hosted here; undefined when attached, or for other domains. */
   directory(domain: string): Directory | undefined;
   readonly resolver: Resolver;
+  /** Why `federation.policy` refuses a domain, or null where it does not; it counts for other networks' domains as well. */
+  refusal(domain: string): string | null;
   readonly log: Log;
   readonly metrics: Metrics;
   /** Sends a request and resolves with its result or error stanza; rejects after `timeout` ms. */

@@ -13,6 +13,7 @@ import type { Bridge, BridgeKind, BridgePort, InsidePort } from './bridge.ts';
 export interface Surroundings {
   resolver: Resolver;
   http: InsidePort['http'];
+  refusal: BridgePort['refusal'];
 }
 
 interface Running {
@@ -110,6 +111,7 @@ export class BridgeHost implements Route {
       store: hub.store,
       directory: domain => hub.directory(domain),
       resolver: surroundings.resolver,
+      refusal: surroundings.refusal,
       log: hub.log.child({ bridge: name }),
       metrics: hub.metrics,
       ask: (request, timeout) => hub.ask(request, timeout),

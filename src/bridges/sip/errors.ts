@@ -1,5 +1,8 @@
 // Errors both ways: a stanza's condition as a SIP status, and a SIP status as a condition (RFC 7247 §7).
-import { type ErrorType, type StanzaCondition, StanzaError } from '../../xmpp/errors.ts';
+import { type ErrorType, type StanzaCondition, StanzaError, stanzaConditions } from '../../xmpp/errors.ts';
+import { ns } from '../../xmpp/namespaces.ts';
+import type { Stanza } from '../../xmpp/stanza.ts';
+import type { SipAnswer } from './engine.ts';
 
 /** RFC 7247 §7.1: what a SIP user agent is told where a stanza came back with an error. */
 const statuses: Readonly<Record<StanzaCondition, number>> = {
@@ -136,4 +139,19 @@ export function subscriptionVerdict(status: number): 'refused' | 'again' {
   // 404, 410, 604: nobody there. 403, 603: no. 405, 489, 501: not a thing that is done there. 416, 484: no address.
   const refusals = [403, 404, 405, 410, 416, 484, 485, 489, 501, 603, 604];
   return refusals.includes(status) ? 'refused' : 'again';
+}
+
+/** The error that an error stanza carries. */
+export function errorIn(stanza: Stanza): StanzaError {
+  const error = stanza.child('error', ns.client);
+  const name = error?.all().find(child => child.ns === ns.stanzaErrors && child.name !== 'text')?.name ?? '';
+  const condition = Object.hasOwn(stanzaConditions, name) ? (name as StanzaCondition) : 'undefined-condition';
+  return new StanzaError(condition, error?.childText('text', ns.stanzaErrors) ?? '');
+}
+
+/** The answer to a request that failed with this; anything but a StanzaError is a bug and thrown on. */
+export function answerTo(error: unknown): SipAnswer {
+  if (!(error instanceof StanzaError)) throw error;
+  const status = statusOf(error.condition);
+  return { status, reason: phraseOf(status) };
 }
