@@ -6,6 +6,8 @@ export type Show = '' | 'away' | 'chat' | 'dnd' | 'xa';
 export interface Device {
   /** The resource; never ''. */
   name: string;
+  /** Whether the name is one by which the device can be reached: a resource, a GRUU's `gr`; else it only tells it apart. */
+  reachable: boolean;
   /** Available, `<basic>open</basic>`. */
   open: boolean;
   show: Show;

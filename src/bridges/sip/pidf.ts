@@ -67,7 +67,7 @@ function readTuple(tuple: Element | null, overall: Overall): Device {
   const own = tuple ? notesOf(tuple) : [];
   const notes = own.length > 0 ? own : overall.notes;
   return {
-    name: tuple ? nameOf(tuple) : 'sip',
+    ...(tuple ? nameOf(tuple) : { name: 'sip', reachable: false }),
     open: basic === 'open' || (basic === '' && (explicit !== null || said.length > 0)),
     show: explicit ?? (told.show || (idleSince === null ? '' : 'away')),
     status: notes.length > 0 || told.words === '' ? notes : [['en', told.words]],
@@ -84,17 +84,17 @@ function explicitShow(tuple: Element | null, status: Element | null | undefined)
 }
 
 /** The GRUU's name where the contact has one, else the tuple's id, as RFC 8048 §5.2 writes it. */
-function nameOf(tuple: Element): string {
+function nameOf(tuple: Element): Pick<Device, 'name' | 'reachable'> {
   const contact = tuple.childText('contact').trim();
   if (/;gr=/i.test(contact)) {
     try {
       const { gr } = parseSipAddress(contact);
-      if (gr !== '') return gr;
+      if (gr !== '') return { name: gr, reachable: true };
     } catch {
       // COMPAT(Asterisk): a contact can be anything; the id serves.
     }
   }
-  return (tuple.attrs.id ?? '').replace(/^ID-(?=.)/, '').trim() || 'sip';
+  return { name: (tuple.attrs.id ?? '').replace(/^ID-(?=.)/, '').trim() || 'sip', reachable: false };
 }
 
 /** `priority` is from 0 to 1 (RFC 3863 §4.1.5); RFC 8048 §5.2 maps XMPP's from 0 to 127. */
@@ -158,7 +158,7 @@ export function writePidf(entity: string, devices: readonly Device[], contact: (
   return Buffer.from(document);
 }
 
-const nobody: Device = { name: '', open: false, show: '', status: [], priority: 0, idleSince: null };
+const nobody: Device = { name: '', reachable: false, open: false, show: '', status: [], priority: 0, idleSince: null };
 
 function tupleText(device: Device, contact: string): string {
   const { open, show, priority } = device;

@@ -18,6 +18,7 @@ export function deviceOf(stanza: Stanza): Device {
   const priority = Number(stanza.text('priority').trim() || 0);
   return {
     name: stanza.from?.resource || 'xmpp',
+    reachable: stanza.from?.resource !== '',
     open,
     show: open && shows.includes(show) ? show : '',
     status: stanza.has('status', ns.client) ? statusOf(stanza) : [],

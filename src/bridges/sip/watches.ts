@@ -71,6 +71,12 @@ export class Watches {
     return this.#watches.has(keyOf(user, contact));
   }
 
+  /** Whether a full address is a device that can be reached by it. */
+  reaches(user: Jid, device: Jid): boolean {
+    const devices = this.#watches.get(keyOf(user, device))?.devices;
+    return devices?.some(one => one.reachable && one.name === device.resource) ?? false;
+  }
+
   /** `subscribe` (RFC 8048 §4.2.1). Rejects with a StanzaError where there are too many already. */
   async subscribe(user: Jid, contact: Jid): Promise<void> {
     const known = this.#watches.get(keyOf(user, contact));

@@ -42,7 +42,7 @@ describe('presence from XMPP to SIP', () => {
 
   it('says that nobody is there', () => {
     assert.deepEqual(readPidf(write()), [
-      { name: 'offline', open: false, show: '', status: [], priority: 0, idleSince: null },
+      { name: 'offline', reachable: false, open: false, show: '', status: [], priority: 0, idleSince: null },
     ]);
   });
 
@@ -153,7 +153,15 @@ describe('presence from SIP to XMPP', () => {
       '<pp:person><status>\n<ep:activities><ep:busy/></ep:activities>\n</status></pp:person>\n<note>Besetzt: B\xfcro</note>\n' +
       '<tuple id="101">\n<contact priority="1">sip:juliet@hub.test</contact>\n<status><basic>closed</basic></status>\n</tuple>\n</presence>\n';
     assert.deepEqual(readPidf(Buffer.from(document, 'latin1')), [
-      { name: '101', open: false, show: 'dnd', status: [['', 'Besetzt: Büro']], priority: 127, idleSince: null },
+      {
+        name: '101',
+        reachable: false,
+        open: false,
+        show: 'dnd',
+        status: [['', 'Besetzt: Büro']],
+        priority: 127,
+        idleSince: null,
+      },
     ]);
   });
 
@@ -169,7 +177,15 @@ describe('presence from SIP to XMPP', () => {
       "<tuple id=' '><status><basic>OPEN </basic><show xmlns='jabber:client'>gone</show></status>" +
         "<contact priority='9e9'>sip:%zz@x;gr=%zz</contact><note xml:lang='&lt;'>x</note></tuple>",
     );
-    assert.deepEqual(device, { name: 'sip', open: true, show: '', status: [['', 'x']], priority: 0, idleSince: null });
+    assert.deepEqual(device, {
+      name: 'sip',
+      reachable: false,
+      open: true,
+      show: '',
+      status: [['', 'x']],
+      priority: 0,
+      idleSince: null,
+    });
   });
 
   it('reads no more devices than a person has', () => {
