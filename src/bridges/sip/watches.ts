@@ -23,6 +23,8 @@ interface Watch {
   readonly contact: Jid;
   /** The XMPP side knows that it is subscribed. */
   granted: boolean;
+  /** It is being told so: presence waits until it knows. */
+  isTold: boolean;
   out: SubscriptionOut | null;
   /** What the SIP side last said; null before it has said anything. */
   devices: readonly Device[] | null;
@@ -82,8 +84,7 @@ export class Watches {
     const known = this.#watches.get(keyOf(user, contact));
     if (known?.granted) {
       // The XMPP side has lost its state: it is told again (RFC 6121 §3.1.3).
-      await this.#tell(known, 'subscribed');
-      return this.#announce(known);
+      return this.#admit(known);
     }
     if (known) {
       if (!known.out) this.#subscribe(known);
@@ -163,6 +164,7 @@ export class Watches {
       user,
       contact,
       granted,
+      isTold: granted,
       out: null,
       devices: null,
       failures: 0,
@@ -242,14 +244,14 @@ export class Watches {
     watch.granted = true;
     this.#around.ledger.keepWatch(watch);
     this.#around.counts.subscription(watch.contact.domain, 'out', 'granted');
-    void this.#tell(watch, 'subscribed').then(() => this.#announce(watch));
+    void this.#admit(watch);
   }
 
   /** Tells of what changed. Before the subscription is known as granted, it is kept only. */
   async #show(watch: Watch, devices: readonly Device[]): Promise<void> {
     const before = watch.devices;
     watch.devices = devices;
-    if (!watch.granted) return;
+    if (!watch.isTold) return;
     const { user, contact } = watch;
     const told: Stanza[] = [];
     for (const device of devices) {
@@ -267,11 +269,14 @@ export class Watches {
     }
   }
 
-  /** Tells of all that is known, to one who was just let in. */
-  #announce(watch: Watch): Promise<void> {
+  /** Says that it is subscribed, and then all that is known. */
+  async #admit(watch: Watch): Promise<void> {
+    watch.isTold = false;
+    await this.#tell(watch, 'subscribed');
+    watch.isTold = true;
     const { devices } = watch;
     watch.devices = null;
-    return devices ? this.#show(watch, devices) : Promise.resolve();
+    if (devices && this.#isCurrent(watch)) await this.#show(watch, devices);
   }
 
   #tell(watch: Watch, type: 'subscribed' | 'unsubscribed'): Promise<void> {
