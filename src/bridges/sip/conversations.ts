@@ -71,6 +71,7 @@ export class Conversations {
   send(stanza: Stanza): void {
     const { config } = this.#around;
     if (stanza.type === 'groupchat') throw new StanzaError('not-acceptable', 'there are no rooms on the SIP side');
+    const kept = stanza.detach();
     for (const saying of sayingsOf(stanza)) {
       const sayings: Saying[] = saying.kind === 'words' ? this.#parts(saying) : [saying];
       const key = keyOf(stanza.from!, stanza.to!);
@@ -78,7 +79,7 @@ export class Conversations {
       if (this.#waiting + sayings.length > config.chat.queue || (line?.length ?? 0) + sayings.length > mostOfPair) {
         throw new StanzaError('resource-constraint', 'too many messages wait for the SIP side', 'wait');
       }
-      const entries = sayings.map(one => ({ saying: one, stanza: stanza.detach() }));
+      const entries = sayings.map(one => ({ saying: one, stanza: kept }));
       this.#waiting += entries.length;
       if (line) {
         line.push(...entries);
