@@ -28,7 +28,7 @@ export interface SipRequest {
   readonly callId: string;
   /** The first value of a header, by its long name in any case: `header('Subject')`. */
   header(name: string): string | undefined;
-  /** All values of a header, one for each line (lists are split for Via, Route, Record-Route and Contact only). */
+  /** All values of a header, one for each line that it came in. */
   headersOf(name: string): string[];
   /** The media type as it came, with parameters; '' where there is none. */
   readonly contentType: string;

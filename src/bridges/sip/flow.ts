@@ -23,6 +23,8 @@ export interface Flow {
   /** Resolves when the bytes are on their way; rejects where the flow is gone or cannot keep up. */
   send(bytes: Uint8Array): Promise<void>;
   readonly closed: boolean;
+  /** The same way to another port of the peer; a connection leads to one port only, and is itself the answer. */
+  at(port: number): Flow;
   close(): void;
 }
 
@@ -106,6 +108,10 @@ export class StreamFlow implements Flow {
     if (this.#socket.writableLength > mostWaiting) return Promise.reject(new Error('the peer does not read'));
     if (this.#waiting.push(bytes) === 1) atEndOfTurn(this);
     return Promise.resolve();
+  }
+
+  at(): Flow {
+    return this;
   }
 
   flush(): void {

@@ -112,5 +112,9 @@ class UdpFlow implements Flow {
     });
   }
 
+  at(port: number): Flow {
+    return new UdpFlow(this.#socket, this.local, { address: this.remote.address, port });
+  }
+
   close(): void {}
 }

@@ -114,6 +114,10 @@ class WebSocketFlow implements Flow {
     return Promise.resolve();
   }
 
+  at(): Flow {
+    return this;
+  }
+
   close(): void {
     if (this.#closed) return;
     this.#client.close(1001);
