@@ -5,10 +5,10 @@ import type { Jid } from '../../xmpp/jid.ts';
 import type { Stanza } from '../../xmpp/stanza.ts';
 import type { BridgePort } from '../bridge.ts';
 import { jidOfSip } from './addresses.ts';
+import type { SipConfig } from './config.ts';
 import type { Counts } from './counts.ts';
 import type { Engine, SipRequest } from './engine.ts';
 import { errorIn } from './errors.ts';
-import type { SipConfig } from './kind.ts';
 import type { Ledger } from './ledger.ts';
 
 export class Surroundings {

@@ -1,7 +1,7 @@
 // A SIP bridge between a fake engine and a fake XMPP side, both in memory: what its unit tests sit at.
 
 import { SipBridge } from '../../../src/bridges/sip/bridge.ts';
-import { readSipConfig } from '../../../src/bridges/sip/kind.ts';
+import { readSipConfig } from '../../../src/bridges/sip/config.ts';
 import { silentLog } from '../../../src/hub/log.ts';
 import { createMetrics, type Metrics } from '../../../src/hub/metrics.ts';
 import { parseSettings } from '../../../src/hub/settings.ts';
