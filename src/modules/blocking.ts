@@ -105,7 +105,8 @@ export const blocking: Module = {
         if (lists.blocks(to, from)) return refuseInbound(stanza);
       }
       if (
-        origin.kind === 'session' &&
+        // What a session says, and the presence that the hub says for it.
+        (origin.kind === 'session' || (origin.kind === 'hub' && stanza.name === 'presence')) &&
         lists.of(from) !== null &&
         !from.bare.equals(to.bare) &&
         lists.blocks(from, to)
