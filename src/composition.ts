@@ -4,6 +4,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { BridgeHost } from './bridges/host.ts';
 import { kinds } from './bridges/index.ts';
+import { SharedDomains } from './bridges/sharing.ts';
 import { ClientServer } from './c2s/server.ts';
 import { LocalRoute, SessionTable } from './c2s/sessions.ts';
 import type { Accounts } from './cli/account.ts';
@@ -131,7 +132,9 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
   const bridges = new BridgeHost(kinds);
   const links = new Links();
   const directories = openDirectories(config, store);
+  const shared = new SharedDomains({ bridges, sessions, links });
   const hub = new Kernel({ config, log, metrics, store, sessions: table, directories }, [
+    shared,
     bridges,
     components,
     sessions,
@@ -139,6 +142,7 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
   ]);
   sessions.attach(hub);
   components.attach(hub);
+  shared.attach(hub, resolver);
   const web = new WebServer(log);
   bridges.create(hub, {
     resolver,
@@ -146,7 +150,8 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
     refusal: domain => links.policy.refusal(domain),
   });
 
-  const others = [...bridges.list().flatMap(({ domains }) => domains.split(' ')), ...config.components.keys()];
+  const bridged = bridges.list().flatMap(({ domains }) => domains.split(' '));
+  const others = [...bridged.filter(name => !hub.hosts(name)), ...config.components.keys()];
   const certificates = await Certificates.open(config, others, log);
   undo.push(() => certificates.close());
   let roots: Roots = readRoots(config.tls.trust);

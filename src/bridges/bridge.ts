@@ -71,6 +71,11 @@ export interface BridgeKind<C = unknown> {
   readonly kind: string;
   /** Reads and checks the bridge's section; throws ConfigError naming file, line and key. */
   config(section: Section): C;
+  /**
+   * Whether its domains may have users on XMPP as well, who come first: accounts of a domain hosted here, or those of
+   * a server that the domain's own XMPP records name.
+   */
+  readonly shares?: boolean;
   /** The XMPP domains it speaks for. */
   domains(config: C): readonly string[];
   create(config: C, port: BridgePort): Bridge;

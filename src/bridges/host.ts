@@ -28,6 +28,8 @@ export class BridgeHost implements Route {
   readonly #kinds: readonly BridgeKind<never>[];
   readonly #running: Running[] = [];
   readonly #byDomain = new Map<string, Running>();
+  /** The domains that bridges share with XMPP: `SharedDomains` chooses. */
+  readonly sharedDomains = new Set<string>();
 
   constructor(kinds: readonly BridgeKind<never>[]) {
     this.#kinds = kinds;
@@ -60,7 +62,7 @@ export class BridgeHost implements Route {
       const config = known.config(section);
       const domains = known.domains(config);
       for (const domain of domains) {
-        if (hub.hosts(domain) || this.#byDomain.has(domain)) {
+        if ((hub.hosts(domain) && !known.shares) || this.#byDomain.has(domain)) {
           throw new ConfigError(`bridges.${name}: the domain ${domain} is served by something else already`);
         }
       }
@@ -68,8 +70,11 @@ export class BridgeHost implements Route {
       const running = { name, kind, domains, bridge };
       this.#running.push(running);
       for (const domain of domains) this.#byDomain.set(domain, running);
+      if (known.shares) for (const domain of domains) this.sharedDomains.add(domain);
     }
-    hub.itemsFrom(() => [...this.#byDomain].map(([jid, { name }]) => ({ jid, name })));
+    hub.itemsFrom(() =>
+      [...this.#byDomain].filter(([jid]) => !hub.hosts(jid)).map(([jid, { name }]) => ({ jid, name })),
+    );
   }
 
   async start(): Promise<void> {

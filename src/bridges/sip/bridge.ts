@@ -139,9 +139,9 @@ export class SipBridge implements Bridge {
       return { status: 406, reason: 'Not Acceptable', headers: [['Accept', pidfType]] };
     }
     try {
-      const from = this.#around.sender(request);
+      const from = await this.#around.sender(request);
       const user = this.#around.recipient(request).bare;
-      if (this.#around.owns(user.domain)) return { status: 482, reason: 'Loop Detected' };
+      await this.#around.checkWay(user);
       return await this.#watchers.subscribe(request, subscription, user, from);
     } catch (error) {
       return answerTo(error);

@@ -108,10 +108,10 @@ export class Conversations {
     const { counts } = this.#around;
     let domain = '';
     try {
-      const from = this.#around.sender(request);
+      const from = await this.#around.sender(request);
       domain = from.domain;
       const to = this.#around.recipient(request);
-      if (this.#around.owns(to.domain)) return { status: 482, reason: 'Loop Detected' };
+      await this.#around.checkWay(to);
       const answer = await this.#deliver(request, from, to);
       counts.message(domain, 'in', answer.status < 300 ? 'delivered' : 'refused');
       return answer;
@@ -126,7 +126,6 @@ export class Conversations {
 
   async #deliver(request: SipRequest, from: Jid, to: Jid): Promise<SipAnswer> {
     const saying = sayingOf(request);
-    await this.#around.checkExists(to);
     if (saying === null) return { status: 200 };
     const isCpim = request.contentType.toLowerCase().includes('message/cpim');
     if (isCpim) this.#writesCpim.set(from.toString(), true);

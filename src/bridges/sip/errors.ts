@@ -149,9 +149,14 @@ export function errorIn(stanza: Stanza): StanzaError {
   return new StanzaError(condition, error?.childText('text', ns.stanzaErrors) ?? '');
 }
 
-/** The answer to a request that failed with this; anything but a StanzaError is a bug and thrown on. */
+/** A request from SIP that is for SIP: whoever sent it here sends in circles. */
+export class LoopError extends Error {
+  override readonly name = 'LoopError';
+}
+
+/** The answer to a request that failed with this; anything but these two is a bug and thrown on. */
 export function answerTo(error: unknown): SipAnswer {
-  if (!(error instanceof StanzaError)) throw error;
-  const status = statusOf(error.condition);
+  if (!(error instanceof StanzaError || error instanceof LoopError)) throw error;
+  const status = error instanceof LoopError ? 482 : statusOf(error.condition);
   return { status, reason: phraseOf(status) };
 }

@@ -6,6 +6,7 @@ import { createEngine } from './create.ts';
 
 export const sip: BridgeKind<SipConfig> = {
   kind: 'sip',
+  shares: true,
   config: readSipConfig,
   domains: config => config.engine.domains,
   create(config, port) {

@@ -8,7 +8,7 @@ import { jidOfSip } from './addresses.ts';
 import type { SipConfig } from './config.ts';
 import type { Counts } from './counts.ts';
 import type { Engine, SipRequest } from './engine.ts';
-import { errorIn } from './errors.ts';
+import { errorIn, LoopError } from './errors.ts';
 import type { Ledger } from './ledger.ts';
 
 export class Surroundings {
@@ -66,8 +66,14 @@ export class Surroundings {
     return waiting !== undefined;
   }
 
+  /** Whether somebody of a domain that is shared with XMPP has an account: then nobody speaks for them on SIP. */
+  async isOnXmpp(jid: Jid): Promise<boolean> {
+    const directory = this.owns(jid.domain) ? this.port.directory(jid.domain) : undefined;
+    return directory !== undefined && (await directory.find(jid.local)) !== null;
+  }
+
   /** The SIP user that a request comes from. Throws a StanzaError where that is nobody of our domains. */
-  sender(request: SipRequest): Jid {
+  async sender(request: SipRequest): Promise<Jid> {
     const from = jidOfSip(request.from, this.port.domains[0]).bare;
     if (!this.owns(from.domain)) {
       throw new StanzaError('forbidden', `${from.domain} is no SIP domain that is bridged here`);
@@ -75,6 +81,7 @@ export class Surroundings {
     if (from.local === '') throw new StanzaError('jid-malformed', 'the sender has no user part');
     const refusal = this.port.refusal(from.domain);
     if (refusal) throw new StanzaError('forbidden', refusal);
+    if (await this.isOnXmpp(from)) throw new StanzaError('forbidden', `${from} is on XMPP`);
     return from;
   }
 
@@ -90,10 +97,15 @@ export class Surroundings {
     return jid;
   }
 
-  /** Throws `item-not-found` where a domain hosted here has no such user. */
-  async checkExists(user: Jid): Promise<void> {
+  /**
+   * Throws where a request for this user cannot go on to XMPP: `item-not-found` where a domain hosted here has no such
+   * user, a `LoopError` where it would come straight back to SIP.
+   */
+  async checkWay(user: Jid): Promise<void> {
     const directory = this.port.directory(user.domain);
-    if (directory && (await directory.find(user.local)) === null) {
+    if (!directory) {
+      if (this.owns(user.domain)) throw new LoopError();
+    } else if ((await directory.find(user.local)) === null) {
       throw new StanzaError('item-not-found', 'there is no such user');
     }
   }

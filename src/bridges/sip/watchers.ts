@@ -6,7 +6,7 @@ import { Stanza } from '../../xmpp/stanza.ts';
 import { sipAddress } from './addresses.ts';
 import type { Device } from './device.ts';
 import type { SipAnswer, SipRequest, SubscriptionIn } from './engine.ts';
-import { answerTo, errorIn } from './errors.ts';
+import { errorIn } from './errors.ts';
 import { pidfType, writePidf } from './pidf.ts';
 import { deviceOf, resourceOf } from './presence.ts';
 import type { Surroundings } from './surroundings.ts';
@@ -54,16 +54,11 @@ export class Watchers {
     return this.#around.ledger.consent(user.bare, watcher.bare) !== 'none';
   }
 
-  /** A SUBSCRIBE for an XMPP user. */
+  /** A SUBSCRIBE for an XMPP user. Rejects with a StanzaError. */
   async subscribe(request: SipRequest, subscription: SubscriptionIn, user: Jid, from: Jid): Promise<SipAnswer> {
     const { ledger, counts } = this.#around;
-    try {
-      await this.#around.checkExists(user);
-      if ((this.#watchers.get(keyOf(user, from))?.dialogs.size ?? 0) >= mostDialogs) {
-        throw new StanzaError('resource-constraint', 'there are too many dialogs');
-      }
-    } catch (error) {
-      return answerTo(error);
+    if ((this.#watchers.get(keyOf(user, from))?.dialogs.size ?? 0) >= mostDialogs) {
+      throw new StanzaError('resource-constraint', 'there are too many dialogs');
     }
     const consent = ledger.consent(user, from);
     if (subscription.expires === 0) return this.#fetch(subscription, user, from, consent === 'granted');

@@ -51,7 +51,7 @@ export class Watches {
       this.#waiting.push(this.#add(user, contact, granted));
     }
     const tick = () => {
-      for (const watch of this.#waiting.splice(0, pace / 10)) if (this.#isCurrent(watch)) this.#subscribe(watch);
+      for (const watch of this.#waiting.splice(0, pace / 10)) if (this.#isCurrent(watch)) void this.#resume(watch);
       if (this.#waiting.length > 0) this.#pacing = setTimeout(tick, 100);
     };
     tick();
@@ -183,6 +183,15 @@ export class Watches {
 
   #isCurrent(watch: Watch): boolean {
     return !this.#stopped && this.#watches.get(keyOf(watch.user, watch.contact)) === watch;
+  }
+
+  /** Subscribes again, unless the contact has moved to XMPP meanwhile (a domain that moves user by user). */
+  async #resume(watch: Watch): Promise<void> {
+    if (!(await this.#around.isOnXmpp(watch.contact))) {
+      if (this.#isCurrent(watch)) this.#subscribe(watch);
+    } else if (this.#isCurrent(watch)) {
+      this.#remove(watch);
+    }
   }
 
   #subscribe(watch: Watch): void {
@@ -322,7 +331,7 @@ export class Watches {
     const spread = 0.8 + Math.random() * 0.4;
     watch.timer = setTimeout(
       () => {
-        if (this.#isCurrent(watch)) this.#subscribe(watch);
+        if (this.#isCurrent(watch)) void this.#resume(watch);
       },
       Math.max(wait * spread, least),
     );
