@@ -224,6 +224,8 @@ interface EngineMetrics {
   garbage(): void;
 }
 
+const counted = new Set(['MESSAGE', 'SUBSCRIBE', 'NOTIFY', 'PUBLISH', 'OPTIONS', 'REGISTER', 'INVITE']);
+
 /** Counters of the engine; methods and statuses come from a closed list and from hundreds. */
 export function engineMetrics({ metrics }: EnginePort): EngineMetrics {
   const received = metrics.counter('isthmus_sip_requests_received_total', 'SIP requests answered', [
@@ -235,7 +237,7 @@ export function engineMetrics({ metrics }: EnginePort): EngineMetrics {
     'status',
   ]);
   const garbage = metrics.counter('isthmus_sip_garbage_total', 'What came on SIP transports and was no SIP').bind();
-  const named = metrics.capped(12);
+  const named = (method: string) => (counted.has(method) ? method : 'other');
   const hundreds = (status: number) => (status === 0 ? '0' : `${Math.floor(status / 100)}xx`);
   return {
     received: (method, status) => received.bind(named(method), hundreds(status)).add(),
