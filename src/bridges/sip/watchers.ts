@@ -83,13 +83,14 @@ export class Watchers {
     const { ledger, counts } = this.#around;
     if (ledger.consent(user, from) === 'none') return;
     ledger.keepConsent(user, from, true);
-    await ledger.durable();
     const watcher = this.#watchers.get(keyOf(user, from));
-    if (!watcher || watcher.granted) return;
-    counts.subscription(from.domain, 'in', 'granted');
-    watcher.granted = true;
-    // The presence follows `subscribed` by itself (RFC 6121 §3.1.5).
-    this.#soon(watcher);
+    if (watcher && !watcher.granted) {
+      counts.subscription(from.domain, 'in', 'granted');
+      // The presence follows `subscribed` by itself (RFC 6121 §3.1.5), and may be here before the ledger is written.
+      watcher.granted = true;
+      this.#soon(watcher);
+    }
+    await ledger.durable();
   }
 
   /** `unsubscribed`: refused, or put out. */
@@ -97,9 +98,9 @@ export class Watchers {
     const { ledger, counts } = this.#around;
     if (ledger.consent(user, from) === 'none') return;
     ledger.dropConsent(user, from);
-    await ledger.durable();
     counts.subscription(from.domain, 'in', 'refused');
     this.#terminate(user, from, 'rejected');
+    await ledger.durable();
   }
 
   /** An error came back for what was asked in a SIP user's name. */
@@ -114,12 +115,12 @@ export class Watchers {
     }
     if (this.#around.ledger.consent(user, from) !== 'asked') return;
     this.#around.ledger.dropConsent(user, from);
-    await this.#around.ledger.durable();
     this.#around.counts.subscription(from.domain, 'in', 'failed');
     const isNobody = condition === 'item-not-found' || condition === 'gone' || condition === 'jid-malformed';
     if (isNobody) this.#terminate(user, from, 'noresource');
     else if (type === 'wait') this.#terminate(user, from, 'probation', 60);
     else this.#terminate(user, from, 'rejected');
+    await this.#around.ledger.durable();
   }
 
   /** Available or unavailable presence of an XMPP user for a SIP user. */

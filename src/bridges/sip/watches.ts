@@ -93,7 +93,7 @@ export class Watches {
     const watch = this.#make(user, contact, false);
     await this.#around.ledger.durable();
     this.#around.counts.subscription(contact.domain, 'out', 'asked');
-    this.#subscribe(watch);
+    if (this.#isCurrent(watch)) this.#subscribe(watch);
   }
 
   /** `unsubscribe` (RFC 8048 §4.2.3): the SIP subscription ends, and so does what was seen by it. */
