@@ -10,10 +10,22 @@ import { sipAddress } from './addresses.ts';
 import type { SipConfig } from './config.ts';
 import { Conversations } from './conversations.ts';
 import { Counts } from './counts.ts';
-import type { Engine, EngineHandler, SipAnswer, SipRequest, SubscriptionIn } from './engine.ts';
+import type {
+  Engine,
+  EngineHandler,
+  SipAnswer,
+  SipRequest,
+  SubscriptionIn,
+  SubscriptionOut,
+  Watching,
+  WatchListener,
+} from './engine.ts';
 import { answerTo, errorIn } from './errors.ts';
 import { Ledger } from './ledger.ts';
 import { pidfType } from './pidf.ts';
+import { Publications } from './publications.ts';
+import { Registrar } from './registrar.ts';
+import { watchPublished } from './sip-to-sip.ts';
 import { Surroundings } from './surroundings.ts';
 import { Watchers } from './watchers.ts';
 import { Watches } from './watches.ts';
@@ -24,12 +36,22 @@ export class SipBridge implements Bridge {
   readonly #watches: Watches;
   readonly #watchers: Watchers;
   readonly #conversations: Conversations;
+  readonly #publications: Publications;
+  readonly #registrar: Registrar;
 
   constructor(config: SipConfig, port: BridgePort, engine: Engine) {
     this.#around = new Surroundings(port, engine, new Ledger(port.store), config, new Counts(port.metrics));
-    this.#watches = new Watches(this.#around);
-    this.#watchers = new Watchers(this.#around);
-    this.#conversations = new Conversations(this.#around, (contact, user) => this.#targetOf(contact, user));
+    this.#registrar = new Registrar(this.#around, address => {
+      this.#publications.changed(address);
+      this.#watches.retry(address);
+    });
+    this.#publications = new Publications(this.#around, {
+      watchesXmpp: (presentity, user) => this.#watchers.has(user, presentity),
+      registered: presentity => this.#registrar.contacts(presentity).length > 0,
+    });
+    this.#watches = new Watches(this.#around, (wish, contact, listener) => this.#subscribeTo(wish, contact, listener));
+    this.#watchers = new Watchers(this.#around, from => this.#publications.changed(from));
+    this.#conversations = new Conversations(this.#around, (contact, user) => this.#targetsOf(contact, user));
     this.#service = new Service(port, {
       identity: { category: 'gateway', type: 'simple', name: 'SIP' },
       userFeatures: [ns.receipts, ns.chatStates, ns.markers],
@@ -47,13 +69,20 @@ export class SipBridge implements Bridge {
       message: request => this.#conversations.receive(request),
       subscribe: (request, subscription) => this.#subscribed(request, subscription),
     };
-    await this.#around.engine.start(handler);
+    const { config, engine } = this.#around;
+    if (config.presence.server !== 'off') handler.publish = request => this.#publications.publish(request);
+    if (config.registrar) handler.register = request => this.#registrar.register(request);
+    this.#registrar.start();
+    this.#publications.start();
+    await engine.start(handler);
     this.#watches.start();
   }
 
   async stop(): Promise<void> {
     this.#watches.stop();
     this.#conversations.stop();
+    this.#publications.stop();
+    this.#registrar.stop();
     await this.#watchers.stop();
     await this.#around.engine.stop();
   }
@@ -73,13 +102,15 @@ export class SipBridge implements Bridge {
   }
 
   show(): Record<string, unknown> {
-    const { port, engine } = this.#around;
+    const { port, engine, config } = this.#around;
     return {
       domains: port.domains,
       listening: engine.addresses,
       'XMPP users who watch SIP users': this.#watches.show(),
       'SIP users who watch XMPP users': this.#watchers.show(),
       'messages that wait': this.#conversations.waiting,
+      ...(config.presence.server === 'off' ? {} : { published: this.#publications.show() }),
+      ...(config.registrar ? { registered: this.#registrar.show() } : {}),
       engine: engine.show(),
     };
   }
@@ -141,6 +172,9 @@ export class SipBridge implements Bridge {
     try {
       const from = await this.#around.sender(request);
       const user = this.#around.recipient(request).bare;
+      if (this.#around.config.presence.server !== 'off' && this.#around.owns(user.domain)) {
+        if (!(await this.#around.isOnXmpp(user))) return watchPublished(this.#publications, subscription, user, from);
+      }
       await this.#around.checkWay(user);
       return await this.#watchers.subscribe(request, subscription, user, from);
     } catch (error) {
@@ -148,10 +182,20 @@ export class SipBridge implements Bridge {
     }
   }
 
-  /** Where a message for a SIP user goes: the device that was named, if it can be, else the user's address. */
-  #targetOf(contact: Jid, user: Jid): string {
+  /** The presence of a SIP user comes from here where it is kept here, else from where their domain's server is. */
+  #subscribeTo(wish: Watching, contact: Jid, listener: WatchListener): SubscriptionOut | null {
+    const { config, engine } = this.#around;
+    if (config.presence.server !== 'off') return this.#publications.subscribe(wish, listener);
+    if (!config.registrar) return engine.subscribe(wish, listener);
+    const [uri] = this.#registrar.contacts(contact);
+    return uri ? engine.subscribe({ ...wish, uri }, listener) : null;
+  }
+
+  /** Where a message for a SIP user goes: the telephones that registered, the device that was named, or the address. */
+  #targetsOf(contact: Jid, user: Jid): string[] {
+    if (this.#around.config.registrar) return this.#registrar.contacts(contact);
     const isDevice = contact.resource !== '' && this.#watches.reaches(user, contact);
-    return sipAddress(isDevice ? contact : contact.bare, 'sip', isDevice);
+    return [sipAddress(isDevice ? contact : contact.bare, 'sip', isDevice)];
   }
 
   /** What stands and waits, for the metrics. */

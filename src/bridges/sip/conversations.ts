@@ -51,11 +51,11 @@ export class Conversations {
   /** SIP users who are writing, with the time at which that is over without news. */
   readonly #writing = new Map<string, NodeJS.Timeout>();
   /** Where a SIP user's messages go: its address, its device's, or where it has registered. */
-  readonly #targetOf: (contact: Jid, user: Jid) => string;
+  readonly #targetsOf: (contact: Jid, user: Jid) => string[];
 
-  constructor(around: Surroundings, targetOf: (contact: Jid, user: Jid) => string) {
+  constructor(around: Surroundings, targetsOf: (contact: Jid, user: Jid) => string[]) {
     this.#around = around;
-    this.#targetOf = targetOf;
+    this.#targetsOf = targetsOf;
   }
 
   get waiting(): number {
@@ -243,10 +243,18 @@ export class Conversations {
     return { response: await this.#request(contentOf(saying, ends, false), from, to), cpim: false };
   }
 
-  #request({ contentType, body, headers }: Content, from: Jid, to: Jid): Promise<SipResponse> {
+  /** Sends to all telephones of the recipient; the best answer counts (RFC 3261 §16.7). */
+  async #request(content: Content, from: Jid, to: Jid): Promise<SipResponse> {
+    const targets = this.#targetsOf(to, from);
+    if (targets.length === 0) throw new StanzaError('recipient-unavailable', 'no telephone is registered');
+    const [first, ...others] = await Promise.all(targets.map(uri => this.#requestAt(uri, content, from, to)));
+    return others.reduce((best, one) => (one.status < best.status ? one : best), first);
+  }
+
+  #requestAt(uri: string, { contentType, body, headers }: Content, from: Jid, to: Jid): Promise<SipResponse> {
     return this.#around.engine.send({
       method: 'MESSAGE',
-      uri: this.#targetOf(to, from),
+      uri,
       from: sipAddress(from.bare),
       to: sipAddress(to.bare),
       contentType,

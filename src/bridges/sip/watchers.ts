@@ -37,10 +37,13 @@ interface Watcher {
 
 export class Watchers {
   readonly #around: Surroundings;
+  readonly #entered: (from: Jid) => void;
   readonly #watchers = new Map<string, Watcher>();
 
-  constructor(around: Surroundings) {
+  /** `entered` is called when a SIP user begins to watch somebody. */
+  constructor(around: Surroundings, entered: (from: Jid) => void) {
     this.#around = around;
+    this.#entered = entered;
   }
 
   get count(): number {
@@ -49,7 +52,7 @@ export class Watchers {
     return dialogs;
   }
 
-  /** Whether a SIP user watches, or has been let watch, this user of XMPP. */
+  /** Whether a SIP user watches, or has asked to watch, this user of XMPP. */
   has(user: Jid, watcher: Jid): boolean {
     return this.#around.ledger.consent(user.bare, watcher.bare) !== 'none';
   }
@@ -75,6 +78,7 @@ export class Watchers {
       // Asked again with each SUBSCRIBE: the XMPP side may have lost it, and knows a repetition.
       void this.#say(from, user, 'subscribe', request.displayName);
     }
+    this.#entered(from);
     return { status: 200 };
   }
 

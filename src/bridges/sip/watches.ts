@@ -4,7 +4,7 @@ import type { Jid } from '../../xmpp/jid.ts';
 import { Stanza } from '../../xmpp/stanza.ts';
 import { sipAddress } from './addresses.ts';
 import type { Device } from './device.ts';
-import type { Notification, SubscriptionEnd, SubscriptionOut } from './engine.ts';
+import type { Notification, SubscriptionEnd, SubscriptionOut, Watching, WatchListener } from './engine.ts';
 import { subscriptionVerdict } from './errors.ts';
 import { pidfType, readPidf } from './pidf.ts';
 import { presenceOf, resourceOf } from './presence.ts';
@@ -16,6 +16,9 @@ const longestWait = 30 * 60_000;
 const pace = 500;
 /** How long after it ends a state that will not change (`invariant`) is asked for again, in ms. */
 const invariantWait = 60 * 60_000;
+
+/** Makes a subscription to a SIP user: null where there is no way to them now. */
+export type Subscribe = (wish: Watching, contact: Jid, listener: WatchListener) => SubscriptionOut | null;
 
 /** One user of XMPP who watches one of SIP. */
 interface Watch {
@@ -36,13 +39,15 @@ interface Watch {
 
 export class Watches {
   readonly #around: Surroundings;
+  readonly #subscribeTo: Subscribe;
   readonly #watches = new Map<string, Watch>();
   readonly #waiting: Watch[] = [];
   #pacing: NodeJS.Timeout | undefined;
   #stopped = false;
 
-  constructor(around: Surroundings) {
+  constructor(around: Surroundings, subscribe: Subscribe) {
     this.#around = around;
+    this.#subscribeTo = subscribe;
   }
 
   /** Takes up what was kept, some each second. */
@@ -66,11 +71,6 @@ export class Watches {
 
   get count(): number {
     return this.#watches.size;
-  }
-
-  /** Whether a user of XMPP watches (or has asked to watch) a user of SIP. */
-  has(user: Jid, contact: Jid): boolean {
-    return this.#watches.has(keyOf(user, contact));
   }
 
   /** Whether a full address is a device that can be reached by it. */
@@ -136,6 +136,13 @@ export class Watches {
     void watch.out?.end();
   }
 
+  /** There is a new way to a SIP user: whoever waits for one tries it at once. */
+  retry(contact: Jid): void {
+    for (const watch of this.#watches.values()) {
+      if (watch.contact.equals(contact) && !watch.out) void this.#resume(watch);
+    }
+  }
+
   /** For `isthmus bridge show`. */
   show(): Record<string, unknown> {
     let granted = 0;
@@ -188,7 +195,7 @@ export class Watches {
   /** Subscribes again, unless the contact has moved to XMPP meanwhile (a domain that moves user by user). */
   async #resume(watch: Watch): Promise<void> {
     if (!(await this.#around.isOnXmpp(watch.contact))) {
-      if (this.#isCurrent(watch)) this.#subscribe(watch);
+      if (this.#isCurrent(watch) && !watch.out) this.#subscribe(watch);
     } else if (this.#isCurrent(watch)) {
       this.#remove(watch);
     }
@@ -197,7 +204,7 @@ export class Watches {
   #subscribe(watch: Watch): void {
     clearTimeout(watch.timer);
     watch.timer = undefined;
-    const { engine, config } = this.#around;
+    const { config } = this.#around;
     const wish = {
       uri: sipAddress(watch.contact),
       from: sipAddress(watch.user),
@@ -206,10 +213,11 @@ export class Watches {
       expires: config.presence.expires,
     };
     try {
-      watch.out = engine.subscribe(wish, {
+      watch.out = this.#subscribeTo(wish, watch.contact, {
         notify: notification => this.#notified(watch, notification),
         ended: end => this.#ended(watch, end),
       });
+      if (!watch.out) this.#ended(watch, unreachable);
     } catch (error) {
       // An address that SIP cannot write is nobody's.
       watch.problem = (error as Error).message;
@@ -337,6 +345,8 @@ export class Watches {
     );
   }
 }
+
+const unreachable: SubscriptionEnd = { kind: 'refused', status: 480, reason: 'not registered', retryAfter: undefined };
 
 function keyOf(user: Jid, contact: Jid): string {
   return `${user.bare} ${contact.bare}`;

@@ -144,6 +144,7 @@ describe('messages across the SIP bridge', () => {
     assert.match(sent().text, /<message-id>s1<\/message-id><datetime>2026-01-01T00:00:00.000Z<.*<delivered\/>/);
     // From now on it is known that alice's software speaks CPIM.
     await desk.xmpp(message(asking));
+    await desk.until(() => desk.engine.sent.length === 2);
     assert.match(sent().text, /imdn\.Message-ID: m1\r\nimdn\.Disposition-Notification: positive-delivery/);
     assert.deepEqual(desk.told, []);
     const imdn =
