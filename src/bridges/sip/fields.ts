@@ -13,6 +13,8 @@ export interface NameAddr {
 }
 
 export interface Via {
+  /** 2.0, unless somebody speaks of another SIP. */
+  version: string;
   /** In upper case: UDP, TCP, TLS, WS, WSS. */
   transport: string;
   host: string;
@@ -129,13 +131,13 @@ function endOfToken(text: string, at: number): number {
 
 /** Reads one Via value (RFC 3261 §20.42); null where it breaks the syntax. */
 export function parseVia(value: string): Via | null {
-  const found = /^SIP[ \t]*\/[ \t]*2\.0[ \t]*\/[ \t]*([A-Za-z0-9.!%*_+`'~-]+)[ \t]+/i.exec(value);
+  const found = /^SIP[ \t]*\/[ \t]*([0-9]+\.[0-9]+)[ \t]*\/[ \t]*([A-Za-z0-9.!%*_+`'~-]+)[ \t]+/i.exec(value);
   if (!found) return null;
   const semicolon = value.indexOf(';');
   const sentBy = value.slice(found[0].length, semicolon < 0 ? undefined : semicolon).replace(/[ \t]+/g, '');
   const place = parseHostPort(sentBy);
   const params = semicolon < 0 ? new Map() : parseParams(value.slice(semicolon));
-  return place && params ? { transport: found[1].toUpperCase(), ...place, params } : null;
+  return place && params ? { version: found[1], transport: found[2].toUpperCase(), ...place, params } : null;
 }
 
 /** Splits a list at its commas outside of quotes and angle brackets; empty parts stay, for the caller to refuse. */

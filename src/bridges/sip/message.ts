@@ -165,12 +165,14 @@ function write(start: string, headers: readonly Header[], body: Uint8Array): Buf
 /** The headers that a response repeats from its request (RFC 3261 §8.2.6.2); `tag` goes into To where it has none. */
 export function responseHeaders(request: Message, tag: string): Header[] {
   const headers: Header[] = request.vias.map(via => ['Via', via]);
-  const to = request.header('to')!;
-  headers.push(
-    ['From', request.header('from')!],
-    ['To', request.toTag || !tag ? to : `${to};tag=${tag}`],
-    ['Call-ID', request.callId],
-    ['CSeq', `${request.cseq} ${request.cseqMethod}`],
-  );
+  const repeat = (name: string, value: string | undefined) => {
+    // Only what is broken anyway may lack one of these.
+    if (value) headers.push([name, value]);
+  };
+  const to = request.header('to');
+  repeat('From', request.header('from'));
+  repeat('To', request.to.params.has('tag') || !tag || !to ? to : `${to};tag=${tag}`);
+  repeat('Call-ID', request.callId);
+  repeat('CSeq', request.header('cseq'));
   return headers;
 }

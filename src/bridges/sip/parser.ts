@@ -263,13 +263,18 @@ function readEssentials(message: Message): void {
   for (const [name, value] of message.headers) {
     if (name === 'via') message.vias.push(...splitList(value));
   }
-  const via = message.vias.length > 0 ? parseVia(message.vias[0]) : null;
-  const from = message.header('from');
-  const to = message.header('to');
-  if (!via || from === undefined || to === undefined) throw new SipSyntaxError('Via, From or To is missing or broken');
+  const via = parseVia(message.vias[0] ?? '') ?? parseVia((message.vias[0] ?? '').split(';')[0].trim());
+  if (!via) throw new SipSyntaxError('Via is missing or broken');
   message.via = via;
+  if (via.version !== '2.0' || message.vias.some(one => one === '' || one.startsWith(';'))) {
+    message.fault ??= bad('Via is broken');
+  } else if (via.params.size === 0 && message.vias[0].includes(';')) message.fault ??= bad('Via is broken');
+  const from = message.header('from') ?? '';
+  const to = message.header('to') ?? '';
   message.from = parseNameAddr(from) ?? broken(message, 'From', from);
   message.to = parseNameAddr(to) ?? broken(message, 'To', to);
+  if (message.from.params.get('tag') === null || message.to.params.get('tag') === null)
+    message.fault ??= bad('a tag is empty');
   message.callId = message.header('call-id') ?? '';
   if (!/^[^\s]+$/.test(message.callId)) message.fault ??= bad('Call-ID is missing or broken');
   readSequence(message);
@@ -277,7 +282,7 @@ function readEssentials(message: Message): void {
 }
 
 function broken(message: Message, name: string, value: string): Message['from'] {
-  message.fault ??= bad(`${name} cannot be read`);
+  message.fault ??= bad(`${name} is missing or broken`);
   const tag = /;\s*tag\s*=\s*([A-Za-z0-9.!%*_+`'~-]+)/i.exec(value);
   const uri = parseUri('sip:invalid.invalid')!;
   return { displayName: '', uri, params: new Map(tag ? [['tag', tag[1]]] : []) };
@@ -289,11 +294,7 @@ function readSequence(message: Message): void {
   if (!found || !isToken(found[2])) throw new SipSyntaxError('CSeq is missing or broken');
   message.cseq = Number(found[1]);
   message.cseqMethod = found[2];
-  if (message.cseq >= 2 ** 31) {
-    message.fault ??= bad('the number in CSeq is too large');
-    // What is repeated in the answer must be what came, and not a float.
-    if (!Number.isSafeInteger(message.cseq)) throw new SipSyntaxError('the number in CSeq is too large');
-  }
+  if (message.cseq >= 2 ** 31) message.fault ??= bad('the number in CSeq is too large');
   if (message.isRequest && message.method !== message.cseqMethod) message.fault ??= bad('CSeq names another method');
 }
 

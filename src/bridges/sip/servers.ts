@@ -104,7 +104,8 @@ export class ServerTransactions {
 
   /** Whether the request that a CANCEL means is here and has no answer yet. */
   waits(cancel: Message, flow: Flow): boolean {
-    return [...this.#open.keys()].some(key => key.startsWith(keyOf(cancel, flow).slice(0, -cancel.cseqMethod.length)));
+    const key = keyOf(cancel, flow).slice(0, -'CANCEL'.length);
+    return ['MESSAGE', 'SUBSCRIBE', 'PUBLISH', 'REGISTER', 'OPTIONS'].some(method => this.#open.has(key + method));
   }
 
   stop(): void {
