@@ -4,6 +4,7 @@ import type { RunningHub } from './composition.ts';
 import { type AdminCommand, UsageError } from './hub/admin.ts';
 import { loadConfig } from './hub/config.ts';
 import { formatEndpoint } from './hub/listener.ts';
+import { parseRate } from './hub/settings.ts';
 import { version } from './hub/version.ts';
 import { el } from './xmpp/element.ts';
 import { Jid } from './xmpp/jid.ts';
@@ -24,7 +25,12 @@ export function adminCommands(running: RunningHub): ReadonlyMap<string, AdminCom
       hub.router.routes.flatMap((route, i) =>
         (route.describe?.() ?? []).map(domains => ({ order: i + 1, route: route.name, domains })),
       ),
-    modules: () => hub.modules.map(({ name, implements: specs }) => ({ module: name, implements: specs.join(', ') })),
+    modules: () =>
+      hub.modules.map(({ name, implements: specs }) => ({
+        module: name,
+        on: onFor(running, name),
+        implements: specs.join(', '),
+      })),
     reload: () => running.reload(loadConfig(running.config.file || null)),
     federation: args => federation(running, args),
     bridge: args => {
@@ -42,17 +48,34 @@ export function adminCommands(running: RunningHub): ReadonlyMap<string, AdminCom
     },
     'check domain': ([domain]) => running.links.probe(localDomain(running), domain),
   };
-  for (const verb of ['add', 'passwd', 'remove', 'list']) {
+  for (const verb of ['add', 'passwd', 'remove', 'list', 'export', 'import']) {
     commands[`account ${verb}`] = args => callAccounts(running.accounts, verb, args);
   }
   return new Map(Object.entries(commands));
+}
+
+/** The domains that a module is on for, in one word where it is all or none of them. */
+function onFor({ hub, config }: RunningHub, module: string): string {
+  const domains = [...config.domains.keys()];
+  const on = domains.filter(domain => hub.enabled(module, domain));
+  return on.length === domains.length ? 'everywhere' : on.length === 0 ? 'nowhere' : on.join(' ');
 }
 
 function localDomain({ config }: RunningHub): string {
   return config.domains.keys().next().value ?? '';
 }
 
-function status({ hub, links, components, certificates, started, listening, config, bridges }: RunningHub): unknown {
+function status({
+  hub,
+  links,
+  components,
+  certificates,
+  started,
+  listening,
+  config,
+  bridges,
+  attachment,
+}: RunningHub): unknown {
   const outbound = links.outbound;
   return {
     version: version,
@@ -70,6 +93,7 @@ function status({ hub, links, components, certificates, started, listening, conf
     'stanzas queued for links': outbound.reduce((sum, { queued }) => sum + queued, 0),
     components: components.connected,
     bridges: bridges.list().map(({ name }) => name),
+    ...(attachment ? { attached: attachment.list() } : {}),
     certificates: certificates.expiries.map(({ domain, daysLeft, selfSigned }) => ({
       domain,
       'days left': daysLeft,
@@ -83,9 +107,9 @@ async function federation(running: RunningHub, args: readonly string[]): Promise
   const [verb, subject] = args;
   if (verb === 'list' && args.length === 1) return links.list();
   const domain = subject?.startsWith('*.') ? subject.toLowerCase() : Jid.tryParse(subject ?? '')?.domain;
-  if (!domain || args.length !== 2) {
+  if (!domain || args.length !== (verb === 'throttle' ? 3 : 2)) {
     throw new UsageError(
-      'federation takes: list | show DOMAIN | allow DOMAIN | deny DOMAIN | reset DOMAIN | close DOMAIN | ping DOMAIN',
+      'federation takes: list | show DOMAIN | allow DOMAIN | deny DOMAIN | reset DOMAIN | close DOMAIN | ping DOMAIN | throttle DOMAIN RATE|off',
     );
   }
   switch (verb) {
@@ -99,6 +123,12 @@ async function federation(running: RunningHub, args: readonly string[]): Promise
       return (await links.policy.clear(domain))
         ? `the file counts for ${domain} again`
         : `nothing was changed for ${domain}`;
+    case 'throttle': {
+      const rate = args[2] === 'off' ? null : parseRate(args[2]);
+      if (rate === null && args[2] !== 'off') throw new UsageError(`${args[2]} is not a rate such as 8KiB/s, nor off`);
+      await links.throttle(domain, rate);
+      return rate === null ? `${domain} is no longer throttled` : `${domain} is read at ${args[2]} from now on`;
+    }
     case 'close':
       return `${links.close(domain)} links closed`;
     case 'ping': {

@@ -31,7 +31,7 @@ export interface BridgePort {
   /** Sends a request and resolves with its result or error stanza; rejects after `timeout` ms. */
   ask(request: Stanza, timeout?: number): Promise<Stanza>;
   /** What only a bridge inside the hub can have; absent when attached. */
-  readonly inside?: InsidePort;
+  readonly inside?: InsidePort | undefined;
 }
 
 export interface InsidePort {

@@ -66,7 +66,8 @@ export class BridgeHost implements Route {
           throw new ConfigError(`bridges.${name}: the domain ${domain} is served by something else already`);
         }
       }
-      const bridge = known.create(config, this.#port(name, domains, hub, surroundings));
+      const port = this.#port(name, domains, hub, surroundings);
+      const bridge = known.create(config, hub.config.attach ? { ...port, inside: undefined } : port);
       const running = { name, kind, domains, bridge };
       this.#running.push(running);
       for (const domain of domains) this.#byDomain.set(domain, running);

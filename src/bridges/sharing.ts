@@ -58,11 +58,12 @@ export class SharedDomains implements Route {
     return (found ? sessions : bridges).deliver(stanza, origin);
   }
 
-  /** What came over a link is for us: its sender has found no other server for the domain. */
+  /** What came over a link, or from the server that we are attached to, is for us: its sender knows no other way. */
   #deliverAbroad(stanza: Stanza, origin: Origin): void | Promise<void> {
     const { bridges, links } = this.#routes;
     const { domain } = stanza.to!;
-    if (origin.kind === 'link' || origin.kind === 'bridge') return bridges.deliver(stanza, origin);
+    const isForUs = origin.kind === 'link' || origin.kind === 'bridge' || this.#hub.config.attach !== null;
+    if (isForUs) return bridges.deliver(stanza, origin);
     const known = this.#elsewhere.get(domain);
     if (!known) return this.#look(domain).then(elsewhere => (elsewhere ? links : bridges).deliver(stanza, origin));
     // What is known holds while it is looked at again.

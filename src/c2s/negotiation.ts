@@ -86,7 +86,7 @@ export class Negotiation {
         el('session', ns.session, {}, el('optional', ns.session)),
         el('sm', ns.streamManagement),
         limitsElement(config.limits.stanzaSize.c2s),
-        ...hub.streamFeatures,
+        ...hub.streamFeatures(this.#domain),
       ];
     }
     const features: (Element | null)[] = [];
@@ -105,7 +105,8 @@ export class Negotiation {
           features.push(el('sasl-channel-binding', ns.channelBinding, {}, ...types));
         }
       }
-      if (config.clients.registration && hub.registrar) features.push(el('register', ns.registerFeature));
+      if (config.clients.registration && hub.registrarOf(this.#domain))
+        features.push(el('register', ns.registerFeature));
     }
     features.push(limitsElement(bareLimits.stanzaSize));
     return features;
@@ -113,14 +114,15 @@ export class Negotiation {
 
   #mechanisms(): Offer {
     const { config, hub, edge } = this.#server;
+    const directory = hub.directory(this.#domain)!;
     return offer({
       configured: config.clients.mechanisms,
-      verifier: hub.directory(this.#domain)!,
+      verifier: directory,
       secure: this.#secured,
       requireTls: config.clients.requireTls,
       bindings: this.#bindings,
       secret: edge.scramSecret,
-      prepare: user => Jid.tryParse(`${user}@${this.#domain}`)?.local || null,
+      prepare: user => directory.userOf?.(user) ?? (Jid.tryParse(`${user}@${this.#domain}`)?.local || null),
     });
   }
 
@@ -195,8 +197,10 @@ export class Negotiation {
         this.stream.sendText(`<challenge xmlns='${ns.sasl}'>${base64(outcome.challenge)}</challenge>`);
         return;
       }
-      this.#user = Jid.of(outcome.user, this.#domain, '');
-      const { config } = this.#server;
+      const user = Jid.of(outcome.user, this.#domain, '');
+      const { config, hub } = this.#server;
+      if (await hub.emit('login', user)) throw new SaslError('account-disabled');
+      this.#user = user;
       this.stream.sendText(
         outcome.data?.length
           ? `<success xmlns='${ns.sasl}'>${base64(outcome.data)}</success>`
@@ -227,12 +231,12 @@ export class Negotiation {
     const { config, hub } = this.#server;
     const allowed = config.clients.registration && (this.#secured || !config.clients.requireTls);
     const query = stanza.child('query', ns.register);
-    if (!allowed || !hub.registrar || !query || !stanza.isRequest) {
+    const registrar = hub.registrarOf(this.#domain);
+    if (!allowed || !registrar || !query || !stanza.isRequest) {
       return this.stream.close(new StreamError('not-authorized', 'authenticate first'));
     }
     this.stream.hold();
-    void hub
-      .registrar(this.#domain, stanza, query, this.#remote)
+    void registrar(this.#domain, stanza, query, this.#remote)
       .catch(error => stanza.refuse(error instanceof StanzaError ? error : new StanzaError('internal-server-error')))
       .then(answer => {
         this.stream.send(answer);

@@ -4,7 +4,7 @@ import type { Kernel } from '../hub/hub.ts';
 import type { Session, Sessions } from '../hub/module.ts';
 import type { Origin, Route } from '../hub/router.ts';
 import { StanzaError } from '../xmpp/errors.ts';
-import { Jid } from '../xmpp/jid.ts';
+import type { Jid } from '../xmpp/jid.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
 import type { ClientSession } from './session.ts';
 
@@ -77,21 +77,18 @@ export class LocalRoute implements Route {
   }
 
   owns(to: Jid): boolean {
-    return this.#hub.hosts(to.domain) || this.#hub.config.aliases.has(to.domain);
+    return this.#hub.hosts(to.domain);
   }
 
   deliver(stanza: Stanza, origin: Origin): void | Promise<void> {
-    const domain = this.#hub.config.aliases.get(stanza.to!.domain);
-    const addressed =
-      domain === undefined ? stanza : stanza.withTo(Jid.of(stanza.to!.local, domain, stanza.to!.resource));
-    if (origin.kind === 'session') this.#checkCrossing(addressed);
-    switch (addressed.name) {
+    if (origin.kind === 'session') this.#checkCrossing(stanza);
+    switch (stanza.name) {
       case 'message':
-        return this.#message(addressed, origin);
+        return this.#message(stanza, origin);
       case 'presence':
-        return this.#presence(addressed, origin);
+        return this.#presence(stanza, origin);
       default:
-        return this.#iq(addressed, origin);
+        return this.#iq(stanza, origin);
     }
   }
 
@@ -134,7 +131,10 @@ export class LocalRoute implements Route {
     const to = stanza.to!;
     if (to.local === '') {
       if (stanza.isError) return;
-      throw new StanzaError('service-unavailable', 'the server itself reads no messages');
+      const consumed = this.#hub.emit('domain-message', stanza, origin);
+      if (consumed === true) return;
+      if (consumed instanceof Promise) return consumed.then(done => (done ? undefined : this.#unread()));
+      return this.#unread();
     }
     if (to.resource !== '') {
       const session = this.#table.get(to);
@@ -153,6 +153,10 @@ export class LocalRoute implements Route {
     if (takers.length === 0) return this.#undelivered(stanza, origin);
     for (const session of takers) session.send(stanza);
     this.#hub.emit('message-delivered', stanza, takers, origin);
+  }
+
+  #unread(): never {
+    throw new StanzaError('service-unavailable', 'the server itself reads no messages');
   }
 
   async #undelivered(stanza: Stanza, origin: Origin): Promise<void> {

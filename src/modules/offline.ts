@@ -4,6 +4,7 @@ import { el } from '../xmpp/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import { Stanza } from '../xmpp/stanza.ts';
+import { portableOffline } from './portable.ts';
 
 const schema = [
   `CREATE TABLE offline (id INTEGER PRIMARY KEY, user TEXT NOT NULL, stanza BLOB NOT NULL, at INTEGER NOT NULL);
@@ -13,6 +14,7 @@ const schema = [
 export const offline: Module = {
   name: 'offline',
   implements: ['XEP-0160', 'XEP-0203'],
+  portable: portableOffline(schema),
   start(hub) {
     hub.store.migrate('offline', schema);
     hub.feature('domain', 'msgoffline');

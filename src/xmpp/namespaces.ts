@@ -23,6 +23,9 @@ export const ns = {
   private: 'jabber:iq:private',
   version: 'jabber:iq:version',
   register: 'jabber:iq:register',
+  administration: 'http://jabber.org/protocol/admin',
+  serverInfo: 'http://jabber.org/network/serverinfo',
+  externalServices: 'urn:xmpp:extdisco:2',
   registerFeature: 'http://jabber.org/features/iq-register',
   last: 'jabber:iq:last',
   vcard: 'vcard-temp',
@@ -44,6 +47,8 @@ export const ns = {
   mucUser: 'http://jabber.org/protocol/muc#user',
   commands: 'http://jabber.org/protocol/commands',
   data: 'jabber:x:data',
+  search: 'jabber:iq:search',
+  addresses: 'http://jabber.org/protocol/address',
   xhtml: 'http://jabber.org/protocol/xhtml-im',
 } as const;
 
