@@ -34,8 +34,9 @@ export async function startBaresip({ uri, proxy, contacts }: BaresipOptions): Pr
   const directory = mkdtempSync(join(tmpdir(), 'isthmus-baresip-'));
   mkdirSync(join(directory, 'recordings'));
   const control = await freePort();
-  const local = await freePort();
   const hearing = await freePort();
+  // It takes the port behind its own for TLS.
+  const local = await freePort(true);
   const file = (name: string, text: string) => writeFileSync(join(directory, name), text);
   const outbound = `sip:${proxy.address}:${proxy.port};transport=${proxy.protocol}`;
   file('accounts', `<${uri};transport=${proxy.protocol}>;auth_pass=;outbound="${outbound}";regint=60;pubint=120\n`);

@@ -1,5 +1,11 @@
 // People on XMPP and a real telephone (baresip) behind a real SIP server (Kamailio): they add each other, see each other, chat.
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startHub } from '../../src/composition.ts';
+import { parseConfig } from '../../src/hub/config.ts';
+import { silentLog } from '../../src/hub/log.ts';
 import { ns } from '../../src/xmpp/namespaces.ts';
 import { createAuthority } from '../support/authority.ts';
 import type { Client } from '../support/client.ts';
@@ -21,12 +27,15 @@ const isAlice = (client: Client, type: string | undefined) =>
     patience,
   );
 
-for (const home of ['the hub', 'Prosody over a server link'] as const) {
+const secret = 'a secret of components';
+
+for (const home of ['the hub', 'Prosody over a server link', 'Prosody by a component'] as const) {
   for (const protocol of ['udp', 'tcp'] as const) {
     describe(`a telephone behind Kamailio, over ${protocol}, and a person on ${home}`, function () {
       this.timeout(60_000);
       let zones: Zones;
       let hub: TestHub;
+      let stopHub = async () => {};
       let kamailio: Kamailio;
       let telephone: Baresip;
       let prosody: Peer | null = null;
@@ -39,13 +48,10 @@ for (const home of ['the hub', 'Prosody over a server link'] as const) {
         const authority = await createAuthority();
         const own = await authority.issue({ names: ['hub.test', 'sip.test'], usages: ['serverAuth', 'clientAuth'] });
         const [bridge, server] = [await freePort(), await freePort()];
-        hub = await startTestHub('{ hub.test: { certificate: domain.crt, key: domain.key } }', {
-          host: '127.0.0.2',
-          files: { 'ca.crt': authority.certificate, 'domain.crt': own.certificate, 'domain.key': own.key },
-          yaml: `
+        const isAttached = home === 'Prosody by a component';
+        const bridges = `
 tls: { trust: [ca.crt] }
 dns: { servers: ["${zones.server.host}:${zones.server.port}"] }
-federation: { security: encrypted }
 bridges:
   sip:
     kind: sip
@@ -53,12 +59,29 @@ bridges:
     listen: ["udp:127.0.0.1:${bridge}", "tcp:127.0.0.1:${bridge}"]
     routes: { sip.test: "sip:127.0.0.1:${server};transport=${protocol}" }
     accept-from: ["127.0.0.1"]
-`,
-        });
+`;
+        const attach = `attach: { address: "127.0.0.7:5347", secrets: { sip.test: "${secret}" } }`;
+        const files = { 'ca.crt': authority.certificate, 'domain.crt': own.certificate, 'domain.key': own.key };
+        if (isAttached) {
+          const directory = mkdtempSync(join(tmpdir(), 'isthmus-attached-'));
+          writeFileSync(join(directory, 'ca.crt'), authority.certificate);
+          const yaml = `data: data\nlisten: {}\n${attach}${bridges}`;
+          const attached = await startHub(parseConfig(yaml, join(directory, 'isthmus.yaml')), silentLog());
+          stopHub = async () => {
+            await attached.stop();
+            rmSync(directory, { recursive: true, force: true });
+          };
+        } else {
+          hub = await startTestHub('{ hub.test: { certificate: domain.crt, key: domain.key } }', {
+            host: '127.0.0.2',
+            files,
+            yaml: `federation: { security: encrypted }${bridges}`,
+          });
+          stopHub = () => hub.close();
+        }
         zones.set(
           [
-            recordsOf('hub.test', hub, '127.0.0.2'),
-            recordsOf('sip.test', hub, '127.0.0.2'),
+            ...(isAttached ? [] : ['hub.test', 'sip.test'].map(domain => recordsOf(domain, hub, '127.0.0.2'))),
             '_xmpp-server._tcp.prosody.test 60 IN SRV 5 1 5269 xmpp.prosody.test',
             'xmpp.prosody.test 60 IN A 127.0.0.7',
           ].join('\n'),
@@ -79,6 +102,11 @@ bridges:
             dns: zones.server,
             authority: authority.certificate,
             certificate,
+            more: isAttached
+              ? `component_ports = { 5347 }; component_interfaces = { "127.0.0.7" }
+Component "sip.test"
+  component_secret = "${secret}"`
+              : '',
           });
           juliet = await peerClient(prosody, 'juliet');
         }
@@ -90,7 +118,7 @@ bridges:
         await telephone?.stop();
         await kamailio?.stop();
         await prosody?.stop();
-        await hub.close();
+        await stopHub();
         await zones.close();
       });
 

@@ -23,13 +23,20 @@ import { parseSettings } from '../../src/hub/settings.ts';
 
 const patience = 5_000;
 
-/** A port that is free on loopback, for TCP and so very likely for UDP. */
-export function freePort(): Promise<number> {
+/** A port that is free on loopback, for TCP and so very likely for UDP; `next`: the one behind it is free, too. */
+export async function freePort(next = false): Promise<number> {
+  for (;;) {
+    const port = await listens(0);
+    if (!next || (await listens(port + 1).catch(() => 0)) > 0) return port;
+  }
+}
+
+function listens(port: number): Promise<number> {
   return new Promise((resolve, reject) => {
     const server = createServer().once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
+    server.listen(port, '127.0.0.1', () => {
+      const bound = (server.address() as { port: number }).port;
+      server.close(() => resolve(bound));
     });
   });
 }
