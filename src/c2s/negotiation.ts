@@ -13,7 +13,9 @@ import type { StreamHeader } from '../xmpp/scanner.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
 import { type Ending, Stream } from '../xmpp/stream.ts';
 import { bareLimits, limitsElement } from './limits.ts';
-import { type ClientServer, failedText } from './server.ts';
+import { failed } from './resumption.ts';
+import type { ClientServer } from './server.ts';
+import { ClientSession } from './session.ts';
 
 /** How long a client has from connecting to a session, in ms, and how often it may try to authenticate. */
 const deadline = 60_000;
@@ -130,6 +132,9 @@ export class Negotiation {
     if (stanza.ns === ns.tls && stanza.name === 'starttls') return this.#proceed();
     if (stanza.ns === ns.sasl) return this.#sasl(stanza);
     if (stanza.ns === ns.client && stanza.name === 'iq' && this.#user === null) return this.#register(stanza);
+    if (stanza.ns === ns.streamManagement && stanza.name === 'enable') {
+      return this.stream.sendElement(failed('unexpected-request'));
+    }
     if (this.#user === null) return this.stream.close(new StreamError('not-authorized', 'authenticate first'));
     if (stanza.ns === ns.streamManagement && stanza.name === 'resume') return this.#resume(stanza, this.#user);
     if (stanza.ns === ns.client && stanza.name === 'iq') return this.#bind(stanza, this.#user);
@@ -245,8 +250,11 @@ export class Negotiation {
   }
 
   #resume(stanza: Stanza, user: Jid): void {
-    if (this.#server.resume(this.stream, user, stanza)) return this.#finished();
-    this.stream.sendText(failedText('item-not-found'));
+    const resumed = this.#server.resumption.resume(this.stream, user, stanza.element, answer =>
+      this.stream.sendElement(answer),
+    );
+    if (resumed instanceof ClientSession) this.#finished();
+    else this.stream.sendElement(resumed);
   }
 
   /** RFC 6120 §7.6, §7.7. */

@@ -6,13 +6,15 @@ import type { Config } from '../hub/config.ts';
 import type { Kernel } from '../hub/hub.ts';
 import type { Log } from '../hub/log.ts';
 import { hubOrigin } from '../hub/router.ts';
-import { Acknowledgements } from '../xmpp/acknowledgements.ts';
+import { el } from '../xmpp/element.ts';
 import { StanzaError, StreamError } from '../xmpp/errors.ts';
 import type { Jid } from '../xmpp/jid.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
 import type { Stream } from '../xmpp/stream.ts';
+import { checkLiveness } from './liveness.ts';
 import { Negotiation } from './negotiation.ts';
+import { failed, Resumption } from './resumption.ts';
 import { ClientSession } from './session.ts';
 import type { SessionTable } from './sessions.ts';
 
@@ -26,17 +28,17 @@ export interface ClientEdge {
   readonly scramSecret: Uint8Array;
 }
 
-/** The most unacknowledged stanzas of one session, and how long it may be resumed, in seconds. */
-const mostUnacknowledged = 1_000;
-const resumptionTime = 300;
+/** How often sessions are looked at, in ms. */
+const watchInterval = 10_000;
 
 export class ClientServer {
   readonly hub: Kernel;
   readonly edge: ClientEdge;
   readonly table: SessionTable;
   readonly log: Log;
-  readonly #resumable = new Map<string, { session: ClientSession; timer: NodeJS.Timeout | null }>();
+  readonly resumption = new Resumption(this);
   readonly #negotiating = new Set<Negotiation>();
+  readonly #watch: NodeJS.Timeout;
   #stopping = false;
 
   constructor(hub: Kernel, table: SessionTable, edge: ClientEdge) {
@@ -44,6 +46,8 @@ export class ClientServer {
     this.table = table;
     this.edge = edge;
     this.log = hub.log.child({ room: 'c2s' });
+    this.#watch = setInterval(() => checkLiveness(table.all(), this.config.clients, Date.now()), watchInterval);
+    this.#watch.unref();
   }
 
   get config(): Config {
@@ -86,8 +90,9 @@ export class ClientServer {
         if (session.stream !== stream) return;
         session.stream = null;
         session.management?.detach();
-        if (session.management?.id && ending.by === 'lost' && !this.#stopping) this.#wait(session);
-        else this.#gone(session);
+        if (ending.by === 'peer' && ending.error === null) session.heard();
+        const waits = ending.by === 'lost' && !this.#stopping && this.resumption.wait(session);
+        if (!waits) this.gone(session);
       },
     };
   }
@@ -97,23 +102,25 @@ export class ClientServer {
     const stream = session.stream;
     session.stream = null;
     stream?.close(error);
-    this.#gone(session);
+    this.gone(session);
   }
 
   overflowed(session: ClientSession, stanza: Stanza): void {
     this.finish(session, new StreamError('resource-constraint', 'too many stanzas were not acknowledged'));
-    this.#readdress(session, stanza);
+    this.#readdress(session, stanza, Date.now());
   }
 
   /** Closes every stream properly; sessions that can be resumed are not, since they would not outlive the process. */
   async stop(): Promise<void> {
     this.#stopping = true;
+    clearInterval(this.#watch);
     const shutdown = new StreamError('system-shutdown');
     for (const negotiation of [...this.#negotiating]) negotiation.stream.close(shutdown);
     for (const session of [...this.table.all()]) this.finish(session, shutdown);
   }
 
   #received(session: ClientSession, stream: Stream, stanza: Stanza): void {
+    session.heard();
     switch (stanza.name) {
       case 'message':
       case 'presence':
@@ -127,11 +134,11 @@ export class ClientServer {
         if (stanza.ns !== ns.streamManagement || !session.management) break;
         return this.#acknowledged(session, stream, stanza);
       case 'enable':
-        if (stanza.ns === ns.streamManagement) return this.#enable(session, stream, stanza);
-        break;
+        if (stanza.ns !== ns.streamManagement) break;
+        return stream.sendElement(this.resumption.enable(session, stanza.element));
       case 'resume':
         if (stanza.ns !== ns.streamManagement) break;
-        return stream.sendText(failedText('unexpected-request'));
+        return stream.sendElement(failed('unexpected-request'));
     }
     stream.close(new StreamError('unsupported-stanza-type', `<${stanza.name}/> in ${stanza.ns} is not expected here`));
   }
@@ -155,7 +162,12 @@ export class ClientServer {
     if (stanza.name === 'iq' && (!stanza.id || !iqTypes.has(stanza.type))) {
       return session.send(stanza.withType('get').error('bad-request', 'an IQ has an id and one of four types'));
     }
-    const consumed = this.hub.emit('session-sent', session, stanza);
+    let consumed: boolean | Promise<boolean>;
+    try {
+      consumed = this.hub.emit('session-sent', session, stanza);
+    } catch (error) {
+      return this.#refuse(session, stanza, error);
+    }
     if (consumed === true) return;
     if (consumed instanceof Promise) {
       return consumed.then(
@@ -180,67 +192,32 @@ export class ClientServer {
     session.send(stanza.refuse(error instanceof StanzaError ? error : new StanzaError('internal-server-error')));
   }
 
-  #enable(session: ClientSession, stream: Stream, stanza: Stanza): void {
-    if (session.management) {
-      return stream.sendText(failedText('unexpected-request'));
-    }
-    const resume = /\sresume='(true|1)'/.test(stanza.extra);
-    const id = resume ? randomBytes(18).toString('base64url') : '';
-    session.management = new Acknowledgements(id, mostUnacknowledged);
-    if (resume) this.#resumable.set(id, { session, timer: null });
-    stream.sendText(
-      `<enabled xmlns='${ns.streamManagement}'${resume ? ` id='${id}' resume='true' max='${resumptionTime}'` : ''}/>`,
-    );
-  }
-
   #acknowledged(session: ClientSession, stream: Stream, stanza: Stanza): void {
     const management = session.management!;
     management.acknowledge(attribute(stanza, 'h'));
     if (management.unacknowledged.length > 0) management.request(stream);
   }
 
-  /** Continues a session on a new stream (XEP-0198 §5). False: there is nothing to resume. */
-  resume(stream: Stream, user: Jid, request: Stanza): boolean {
-    const known = this.#resumable.get(attribute(request, 'previd') ?? '');
-    if (!known?.session.jid.bare.equals(user) || !known.session.management) return false;
-    const { session } = known;
-    const management = session.management!;
-    const old = session.stream;
-    session.stream = null;
-    old?.close(new StreamError('conflict', 'the session was resumed elsewhere'));
-    if (known.timer) clearTimeout(known.timer);
-    known.timer = null;
-    management.detach();
-    management.acknowledge(attribute(request, 'h'));
-    this.attach(session, stream);
-    stream.sendText(`<resumed xmlns='${ns.streamManagement}' previd='${management.id}' h='${management.received}'/>`);
-    for (const stanza of management.unacknowledged) stream.send(stanza);
-    if (management.unacknowledged.length > 0) management.request(stream);
-    return true;
-  }
-
-  #wait(session: ClientSession): void {
-    const known = this.#resumable.get(session.management!.id);
-    if (!known) return this.#gone(session);
-    known.timer = setTimeout(() => this.#gone(session), resumptionTime * 1000);
-    known.timer.unref();
-  }
-
-  /** The session is over: what it did not acknowledge goes on to where it can (XEP-0198 §5, last part). */
-  #gone(session: ClientSession): void {
-    const known = session.management && this.#resumable.get(session.management.id);
-    if (known?.timer) clearTimeout(known.timer);
-    if (session.management) this.#resumable.delete(session.management.id);
+  /** The session is over: what it did not acknowledge goes on to where it can (XEP-0198 §4, last part). */
+  gone(session: ClientSession): void {
+    this.resumption.forget(session);
     if (!this.table.remove(session)) return;
     this.hub.emit('session-closed', session);
-    for (const stanza of session.management?.unacknowledged ?? []) this.#readdress(session, stanza);
+    const { unacknowledged = [], sentAt = [] } = session.management ?? {};
+    for (const [n, stanza] of unacknowledged.entries()) this.#readdress(session, stanza, sentAt[n]);
   }
 
-  /** What a lost session did not take goes to the account, or back (RFC 6121 §8.5.3.2). */
-  #readdress(session: ClientSession, stanza: Stanza): void {
+  /** What a lost session did not take goes to the account, or back (RFC 6121 §8.5.3.2). `sentAt` in ms since 1970. */
+  #readdress(session: ClientSession, stanza: Stanza, sentAt: number): void {
     if (stanza.name === 'presence' || stanza.isError || stanza.type === 'result' || !stanza.from) return;
-    if (stanza.name === 'message') void this.hub.router.route(stanza.withTo(session.jid.bare), hubOrigin);
-    else void this.hub.router.route(stanza.error('recipient-unavailable'), hubOrigin);
+    if (stanza.name === 'iq') {
+      void this.hub.router.route(stanza.error('service-unavailable'), hubOrigin);
+    } else if (!this.hub.emit('message-returned', session, stanza)) {
+      const { domain } = session.jid;
+      const delay = el('delay', ns.delay, { from: domain, stamp: new Date(sentAt).toISOString() });
+      const late = stanza.has('delay', ns.delay) ? stanza : stanza.with(delay);
+      void this.hub.router.route(late.withTo(session.jid.bare), hubOrigin);
+    }
   }
 }
 
@@ -249,8 +226,4 @@ const iqTypes = new Set(['get', 'set', 'result', 'error']);
 /** An attribute that is not one of a stanza's own. */
 export function attribute(stanza: Stanza, name: string): string | undefined {
   return stanza.element.attrs[name];
-}
-
-export function failedText(condition: string): string {
-  return `<failed xmlns='${ns.streamManagement}'><${condition} xmlns='${ns.stanzaErrors}'/></failed>`;
 }

@@ -28,7 +28,12 @@ export class ClientSession implements Session {
   /** Stream management, once enabled. */
   management: Acknowledgements | null = null;
   readonly since = Date.now();
+  /** When something last came from the client, and when it was last pinged, in ms since 1970; 0: never. */
+  heardAt = Date.now();
+  pinged = 0;
   #notes: Map<symbol, unknown> | null = null;
+  /** Who waits for the client to go on talking. */
+  #written: (() => void)[] | null = null;
   readonly #keeper: SessionKeeper;
 
   constructor(jid: Jid, stream: Stream, keeper: SessionKeeper) {
@@ -51,6 +56,20 @@ export class ClientSession implements Session {
     if (this.stream === null) return;
     this.stream.send(stanza);
     this.management.request(this.stream);
+  }
+
+  taken(then: () => void): void {
+    if (this.management !== null) return this.management.whenAcknowledged(then);
+    // What is written in this turn cannot have been read before the next one.
+    const written = (this.#written ??= []);
+    setImmediate(() => written.push(then));
+  }
+
+  /** The client is there: without stream management that is all that shows that it has what was written to it. */
+  heard(): void {
+    this.heardAt = Date.now();
+    if (this.#written === null || this.#written.length === 0) return;
+    for (const then of this.#written.splice(0)) then();
   }
 
   end(error: StreamError | null): void {

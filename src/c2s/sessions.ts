@@ -139,20 +139,22 @@ export class LocalRoute implements Route {
     if (to.resource !== '') {
       const session = this.#table.get(to);
       if (session) {
-        session.send(stanza);
-        this.#hub.emit('message-delivered', stanza, [session], origin);
+        const arrived = this.#hub.arrive(stanza, origin);
+        session.send(arrived);
+        this.#hub.emit('message-delivered', arrived, [session], origin);
         return;
       }
-      if (stanza.type === 'error') return;
-      if (stanza.type === 'groupchat') throw new StanzaError('service-unavailable');
-      if (stanza.type === 'headline') return;
+      // Only a chat goes on to the account (RFC 6121 §8.5.3.2.1).
+      if (stanza.type === 'error' || stanza.type === 'headline') return;
+      if (stanza.type !== 'chat') throw new StanzaError('service-unavailable', 'that resource is not connected');
     }
     if (stanza.type === 'error') return;
-    if (stanza.type === 'groupchat') throw new StanzaError('service-unavailable');
+    if (stanza.type === 'groupchat') throw new StanzaError('service-unavailable', 'that is no room');
     const takers = recipients(this.#table.of(to), stanza.type === 'headline');
     if (takers.length === 0) return this.#undelivered(stanza, origin);
-    for (const session of takers) session.send(stanza);
-    this.#hub.emit('message-delivered', stanza, takers, origin);
+    const arrived = this.#hub.arrive(stanza, origin);
+    for (const session of takers) session.send(arrived);
+    this.#hub.emit('message-delivered', arrived, takers, origin);
   }
 
   #unread(): never {
@@ -163,7 +165,9 @@ export class LocalRoute implements Route {
     const directory = this.#hub.directory(stanza.to!.domain);
     const person = directory?.find(stanza.to!.local);
     if (!(person instanceof Promise ? await person : person)) throw new StanzaError('service-unavailable');
-    if (await this.#hub.emit('message-undelivered', stanza, origin)) return;
+    const arrived = this.#hub.arrive(stanza, origin);
+    this.#hub.emit('message-delivered', arrived, none, origin);
+    if (await this.#hub.emit('message-undelivered', arrived, origin)) return;
     if (stanza.type !== 'headline') throw new StanzaError('service-unavailable');
   }
 }

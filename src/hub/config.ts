@@ -103,6 +103,10 @@ export interface Config {
     registration: boolean;
     registrationLimit: RegistrationLimit;
     registrationFields: RegistrationField[];
+    /** How long a lost client has to resume its session, and where it should connect; '' for anywhere. */
+    resumption: { time: number; location: string };
+    /** After how long a silent client is asked whether it is there, 0 for never, and how long it has to answer. */
+    ping: { interval: number; timeout: number };
   };
   tls: { trust: string[]; minVersion: 'TLSv1.2' | 'TLSv1.3' };
   dns: { servers: Endpoint[] };
@@ -123,6 +127,8 @@ export interface Config {
     connections: { perAddress: number; total: number };
   };
   offline: { store: boolean; exceptions: string[]; messages: number };
+  /** `retention` 0: for ever. */
+  archive: { retention: number; default: 'always' | 'never' | 'roster' };
   /** For all domains that say nothing themselves. */
   modules: ModuleSettings;
   components: Map<string, { secret: string; presence: boolean }>;
@@ -175,6 +181,7 @@ export function parseConfig(text: string, file: string, name = file): Config {
     federation: readFederation(top.section('federation')),
     limits: readLimits(top.section('limits')),
     offline: readOffline(top.section('offline')),
+    archive: readArchive(top.section('archive')),
     modules: readModules(top.section('modules')),
     components: readComponents(top),
     externalServices: top.entries('external-services').map(([, section]) => readExternalService(section)),
@@ -302,6 +309,8 @@ function readListen(section: Section, attached: boolean): Config['listen'] {
 
 function readClients(section: Section): Config['clients'] {
   const limit = section.section('registration-limit');
+  const resumption = section.section('resumption');
+  const ping = section.section('ping');
   const clients = {
     requireTls: section.boolean('require-tls', true),
     mechanisms: section.listOf('mechanisms', knownMechanisms, knownMechanisms) as string[],
@@ -311,8 +320,15 @@ function readClients(section: Section): Config['clients'] {
       per: limit.duration('per', 3_600_000),
     },
     registrationFields: section.listOf('registration-fields', registrationFields, []),
+    resumption: {
+      time: resumption.duration('time', 300_000),
+      location: resumption.has('location') ? resumption.string('location') : '',
+    },
+    ping: { interval: ping.duration('interval', 300_000), timeout: ping.duration('timeout', 60_000) },
   };
   limit.done();
+  resumption.done();
+  ping.done();
   section.done();
   return clients;
 }
@@ -400,6 +416,15 @@ function readOffline(section: Section): Config['offline'] {
   };
   section.done();
   return offline;
+}
+
+function readArchive(section: Section): Config['archive'] {
+  const archive = {
+    retention: section.duration('retention', 30 * 86_400_000),
+    default: section.oneOf('default', ['always', 'never', 'roster'], 'always'),
+  };
+  section.done();
+  return archive;
 }
 
 function readModules(section: Section): ModuleSettings {

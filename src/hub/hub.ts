@@ -11,6 +11,7 @@ import type { Directory } from './directory.ts';
 import type { Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import type {
+  Arrival,
   DiscoIdentity,
   DiscoNodes,
   Hub,
@@ -62,6 +63,7 @@ export class Kernel implements Hub {
   readonly router: Router;
   readonly #directories: ReadonlyMap<string, Directory>;
   readonly #handlers = new Map<string, Registered<{ scope: IqScope; handler: IqHandler }>[]>();
+  readonly #arrivals: Registered<Arrival>[] = [];
   readonly #moments = new Map<keyof Moments, Listener[]>();
   readonly #features = { domain: [] as Registered<string>[], account: [] as Registered<string>[] };
   readonly #identities = { domain: [] as Registered<DiscoIdentity>[], account: [] as Registered<DiscoIdentity>[] };
@@ -151,6 +153,19 @@ export class Kernel implements Hub {
               ? filter(stanza, origin)
               : stanza,
     );
+  }
+
+  arrival(what: Arrival): void {
+    this.#arrivals.push({ gate: this.#starting, what });
+  }
+
+  /** What the modules make of a message that is about to be delivered to an account or kept for it. */
+  arrive(stanza: Stanza, origin: Origin): Stanza {
+    let current = stanza;
+    for (const { gate, what } of this.#arrivals) {
+      if (isOpen(gate, stanza.to!.domain)) current = what(current, origin);
+    }
+    return current;
   }
 
   on<M extends keyof Moments>(moment: M, listener: Moments[M]): void {
@@ -307,6 +322,7 @@ export class Kernel implements Hub {
     this.#waiting.clear();
     this.router.filters.length = 0;
     this.#handlers.clear();
+    this.#arrivals.length = 0;
     this.#moments.clear();
   }
 
@@ -368,7 +384,9 @@ function domainOf(moment: keyof Moments, subject: unknown): string | null {
     case 'session-closed':
     case 'session-sent':
     case 'session-available':
+    case 'session-receptive':
     case 'session-unavailable':
+    case 'message-returned':
       return (subject as Session).jid.domain;
     case 'presence-received':
     case 'domain-message':

@@ -26,6 +26,11 @@ export interface Session {
   readonly notes: Map<symbol, unknown>;
   /** Writes a stanza to the client. What it cannot take any more goes the way of stanzas for a lost session. */
   send(stanza: Stanza): void;
+  /**
+   * Calls `then` once the client has taken all that was sent to it so far: it has acknowledged that or, without stream
+   * management, gone on talking. A session that is lost before does not call it.
+   */
+  taken(then: () => void): void;
   /** Ends the session and its stream, with a stream error where one is given. */
   end(error: StreamError | null): void;
 }
@@ -85,16 +90,20 @@ export interface Moments {
   'session-sent': (session: Session, stanza: Stanza) => boolean | Promise<boolean>;
   /** A session became available for the first time, after its presence was set. */
   'session-available': (session: Session, presence: Stanza) => void;
+  /** A session takes messages to its account from now on: its priority is not negative (any more). */
+  'session-receptive': (session: Session) => void;
   /** A session that was available is not any more. */
   'session-unavailable': (session: Session, presence: Stanza) => void;
   /** A presence stanza arrives for a local account (bare or full JID). True: consumed. */
   'presence-received': (stanza: Stanza, origin: Origin) => boolean | Promise<boolean>;
   /** A message arrives for a hosted domain itself, with or without a resource. True: consumed. */
   'domain-message': (stanza: Stanza, origin: Origin) => boolean | Promise<boolean>;
-  /** A message for a local account was written to one or more sessions (`to` as it was addressed). */
+  /** A message for a local account was written to these sessions; to none, where none takes it. */
   'message-delivered': (stanza: Stanza, to: readonly Session[], origin: Origin) => void;
   /** A message for a local account found no session that takes it. True: kept; else it bounces. */
   'message-undelivered': (stanza: Stanza, origin: Origin) => boolean | Promise<boolean>;
+  /** A lost session did not take this message. True: it is dealt with; else it goes the way of new ones. */
+  'message-returned': (session: Session, stanza: Stanza) => boolean;
   /** A roster item of a local user changed (RFC 6121 §2, §3). */
   'roster-changed': (user: Jid, contact: Jid) => void;
   /** A local user blocked an address and reported it (XEP-0377); `reason` is as the client gave it. */
@@ -106,6 +115,9 @@ export interface Moments {
   /** The configuration was read anew. */
   reloaded: (config: Config) => void | Promise<void>;
 }
+
+/** Looks at a message that has arrived for a local account, and may change it. */
+export type Arrival = (stanza: Stanza, origin: Origin) => Stanza;
 
 /** What disco#info says an entity is (XEP-0030 §3.1). */
 export interface DiscoIdentity {
@@ -138,6 +150,8 @@ export interface Hub {
   iq(ns: string, name: string, scope: IqScope, handler: IqHandler): void;
   /** Sees every routed stanza with an end in a domain that the module is on for, in the order of modules/index.ts. */
   filter(filter: Filter): void;
+  /** Sees every message for a local account once it is clear that it is delivered or kept, and before that is done. */
+  arrival(what: Arrival): void;
   on<M extends keyof Moments>(moment: M, listener: Moments[M]): void;
   /** Announces features in disco#info of the domain ('domain') or of accounts' bare JIDs ('account'). */
   feature(of: 'domain' | 'account', ...features: string[]): void;

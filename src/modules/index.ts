@@ -2,6 +2,7 @@
 import type { Module } from '../hub/module.ts';
 import { administration } from './administration.ts';
 import { announcements } from './announcements.ts';
+import { archive } from './archive/archive.ts';
 import { blocking } from './blocking.ts';
 import { carbons } from './carbons.ts';
 import { commands } from './commands.ts';
@@ -29,8 +30,9 @@ export const modules: readonly Module[] = [
   sharedGroups,
   roster,
   presence,
-  carbons,
   offline,
+  archive,
+  carbons,
   disco,
   commands,
   contacts,

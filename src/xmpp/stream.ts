@@ -381,5 +381,6 @@ export function streamErrorElement(error: StreamError): Element {
     {},
     el(error.condition, ns.streamErrors),
     error.text ? el('text', ns.streamErrors, { 'xml:lang': 'en' }, error.text) : null,
+    error.more,
   );
 }

@@ -59,6 +59,9 @@ export class SipPeer {
       const server =
         protocol === 'tls' ? createTlsServer({ ...options.tls, requestCert: false }, accept) : createServer(accept);
       peer.#server = server;
+      server.on('connection', (socket: Socket) =>
+        peer.#sockets.add(socket.on('close', () => peer.#sockets.delete(socket))),
+      );
       await new Promise<void>(resolve => server.listen(0, peer.host, resolve));
       peer.port = (server.address() as AddressInfo).port;
     } else {

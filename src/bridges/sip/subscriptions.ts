@@ -14,9 +14,13 @@ export class Subscriptions {
   /** By Call-ID and our tag: a NOTIFY may come before the answer that tells theirs (RFC 6665 §4.1.2.4). */
   readonly #watchers = new Map<string, Watcher>();
 
-  constructor(sender: Sender, most: number) {
+  readonly #forget: (callId: string, tag: string) => void;
+
+  /** `most` subscriptions to our users stand at once; `forget` is told of each dialog that is over. */
+  constructor(sender: Sender, most: number, forget: (callId: string, tag: string) => void) {
     this.#sender = sender;
     this.#most = most;
+    this.#forget = forget;
   }
 
   get incoming(): Iterable<Notifier> {
@@ -43,6 +47,7 @@ export class Subscriptions {
 
   unwatch(watcher: Watcher): void {
     this.#watchers.delete(`${watcher.callId} ${watcher.localTag}`);
+    this.#forget(watcher.callId, watcher.localTag);
   }
 
   notified(request: Message): { answer: NotifyAnswer; after?: () => void } {
@@ -73,6 +78,11 @@ export class Subscriptions {
     return notifier ? notifier.receive(request, flow) : { status: 481, expires: 0 };
   }
 
+  /** The network knows these dialogs (Call-ID and our tag) no more. */
+  dialogsLost(keys: readonly string[]): void {
+    for (const key of keys) this.#watchers.get(key)?.refresh();
+  }
+
   stop(): void {
     for (const notifier of this.#notifiers.values()) notifier.drop();
     for (const watcher of this.#watchers.values()) watcher.drop();
@@ -81,6 +91,7 @@ export class Subscriptions {
   }
 
   #close(notifier: Notifier): void {
+    this.#forget(notifier.callId, notifier.localTag);
     this.#notifiers.delete(`${notifier.callId} ${notifier.localTag} ${notifier.remoteTag}`);
   }
 }

@@ -22,6 +22,9 @@ export interface TransportTimes extends StreamTimes {
   connect: number;
 }
 
+/** What peers get to take their last bytes in when the engine stops, in ms. */
+const goodbyePatience = 500;
+
 export const transportTimes: TransportTimes = { keepAlive: 60_000, idle: 900_000, connect: 10_000 };
 
 export class Transports {
@@ -37,6 +40,8 @@ export class Transports {
   readonly #connections = new Map<string, Flow>();
   readonly #connecting = new Map<string, Promise<Flow>>();
   readonly #flows = new Set<Flow>();
+  /** Accepted connections, those in their TLS handshake too. */
+  readonly #accepted = new Set<Socket>();
   #tls: { context: SecureContext; modified: number } | null = null;
   #stopped = false;
 
@@ -88,7 +93,11 @@ export class Transports {
     const closed = this.#servers.map(server => new Promise<void>(resolve => server.close(() => resolve())));
     for (const flow of [...this.#flows]) flow.close();
     for (const udp of this.#udp) udp.close();
+    const limit = setTimeout(() => {
+      for (const socket of this.#accepted) socket.destroy();
+    }, goodbyePatience);
     await Promise.all(closed);
+    clearTimeout(limit);
   }
 
   /** A flow to that hop: one that is open already, or a new one. Rejects with an Error that says why there is none. */
@@ -146,7 +155,7 @@ export class Transports {
       } else if (protocol === 'tcp') this.#open(socket, 'tcp', [], false);
       else this.#acceptTls(socket);
     });
-    this.#servers.push(server);
+    this.#add(server);
     return new Promise((resolve, reject) => {
       server.once('error', reject);
       server.listen(listen.port, listen.host, () => {
@@ -154,6 +163,14 @@ export class Transports {
         server.on('error', () => {});
         resolve(server.address() as Address);
       });
+    });
+  }
+
+  #add(server: Server): void {
+    this.#servers.push(server);
+    server.on('connection', socket => {
+      this.#accepted.add(socket);
+      socket.once('close', () => this.#accepted.delete(socket));
     });
   }
 
@@ -185,7 +202,7 @@ export class Transports {
       admit: request => this.#guard.admit(request.socket),
       opened: flow => this.#remember(flow),
     });
-    this.#servers.push(server);
+    this.#add(server);
     return address;
   }
 
@@ -253,7 +270,8 @@ export class Transports {
       body: this.#config.limits.body,
       ours,
     });
-    this.#remember(flow);
+    if (this.#stopped) flow.close();
+    else this.#remember(flow);
     return flow;
   }
 

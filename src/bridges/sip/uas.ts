@@ -1,4 +1,5 @@
 // What comes in: each request is checked, handed to the one it is for, and answered exactly once (RFC 3261 §8.2).
+import { contactOf } from './carrier.ts';
 import { decodeBody, encodings, RequestView } from './content.ts';
 import { randomToken } from './core.ts';
 import type { EngineHandler, SipAnswer } from './engine.ts';
@@ -6,7 +7,7 @@ import { splitList } from './fields.ts';
 import { type Flow, sourceOf } from './flow.ts';
 import type { Guard } from './guard.ts';
 import { type Header, type Message, reasonPhrases, responseHeaders, writeResponse } from './message.ts';
-import { contactOf, type Sender } from './sender.ts';
+import type { Sender } from './sender.ts';
 import { type Incoming, noteSource, type ServerTransactions, type Verdict } from './servers.ts';
 import type { Subscriptions } from './subscriptions.ts';
 

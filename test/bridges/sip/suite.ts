@@ -11,13 +11,17 @@ import type {
 } from '../../../src/bridges/sip/engine.ts';
 import type { Message } from '../../../src/bridges/sip/message.ts';
 import { RecordingHandler, until } from '../../support/sip-engine.ts';
-import { type Heard, type PeerProtocol, SipPeer } from '../../support/sip-peer.ts';
+import { type Heard, type PeerOptions, type PeerProtocol, SipPeer } from '../../support/sip-peer.ts';
 
 /** An engine under test, and where a peer reaches it. */
 export interface Subject {
   engine: Engine;
   /** The port of the SIP side for that protocol. */
   port(protocol: PeerProtocol): number;
+  /** It stands behind a SIP edge, whose wire carries text only and does not tell the edge's word from the peer's. */
+  behindEdge?: boolean;
+  /** What a peer shows and trusts. */
+  peer?: PeerOptions;
   close(): Promise<void>;
 }
 
@@ -45,10 +49,12 @@ export function engineSuite(name: string, start: Start, protocols: readonly Peer
       let handler: RecordingHandler;
       let peer: SipPeer;
 
+      /** The seconds that these take are not spent for each transport. */
+      const onlyFirst = protocol === protocols[0] ? it : () => {};
       const open = async (yaml = '', silence = 3200): Promise<void> => {
         handler = new RecordingHandler();
         subject = await start(handler, yaml, silence);
-        peer = await SipPeer.open(protocol);
+        peer = await SipPeer.open(protocol, subject.peer);
         await peer.connect(subject.port(protocol));
       };
       const watch = (listener: Listener, more: { expires?: number } = {}) =>
@@ -154,7 +160,7 @@ export function engineSuite(name: string, start: Start, protocols: readonly Peer
         it('sends a MESSAGE and tells the final answer', async () => {
           await open();
           peer.onRequest = heard => heard.reply(peer.answer(heard, 202, { 'X-Kept': 'yes' }, '', 'Accepted for now'));
-          const body = Buffer.from([0, 255, 13, 10, 128]);
+          const body = subject.behindEdge ? Buffer.from('ü\r\n😀') : Buffer.from([0, 255, 13, 10, 128]);
           const answer = await subject.engine.send({
             method: 'MESSAGE',
             uri: peer.uri('juliet'),
@@ -194,7 +200,7 @@ export function engineSuite(name: string, start: Start, protocols: readonly Peer
         });
 
         it('makes 408 of silence and 503 of nobody', async () => {
-          await open('', 640);
+          await open('', 200);
           const silent = await subject.engine.send({
             method: 'MESSAGE',
             uri: peer.uri('juliet'),
@@ -206,7 +212,7 @@ export function engineSuite(name: string, start: Start, protocols: readonly Peer
             uri: 'sip:juliet@127.0.0.1:1;transport=tcp',
             from: 'sip:romeo@hub.test',
           });
-          assert.deepEqual([nobody.status, nobody.local], [503, true]);
+          assert.deepEqual([nobody.status, nobody.local || subject.behindEdge], [503, true]);
         });
 
         it('answers challenges with MD5 and SHA-256, once', async () => {
@@ -236,6 +242,7 @@ export function engineSuite(name: string, start: Start, protocols: readonly Peer
             });
             assert.equal(answer.status, 200);
             const [first, second] = peer.heard.slice(before).map(({ message }) => message);
+            if (subject.behindEdge) continue; // The edge has its own Call-IDs.
             assert.equal(first.callId, second.callId);
             assert.equal(second.cseq, first.cseq + 1);
           }
@@ -390,7 +397,7 @@ export function engineSuite(name: string, start: Start, protocols: readonly Peer
         });
 
         it('calls a subscription lost that nobody answers, or that no NOTIFY follows', async () => {
-          await open('', 320);
+          await open('', 160);
           const silent = new Listener();
           watch(silent);
           await until(() => silent.ends.length === 1);
@@ -402,23 +409,26 @@ export function engineSuite(name: string, start: Start, protocols: readonly Peer
           assert.equal(empty.ends[0].kind, 'lost');
         });
 
-        it('refreshes in the dialog, before the time is over and when asked, and loses it with 481', async () => {
-          await open();
-          const listener = new Listener();
-          const subscription = watch(listener, { expires: 2 });
-          const heard = await peer.nextRequest('SUBSCRIBE');
-          heard.reply(peer.answer(heard, 200, accepting(2)));
-          await notify(heard, 'active;expires=2');
-          const second = await peer.nextRequest('SUBSCRIBE');
-          assert.equal(second.message.toTag, `peer-${peer.port}`);
-          second.reply(peer.answer(second, 200, accepting(600)));
-          subscription.refresh(300);
-          const third = await peer.nextRequest('SUBSCRIBE');
-          assert.equal(third.message.header('expires'), '300');
-          third.reply(peer.answer(third, 481));
-          await until(() => listener.ends.length === 1);
-          assert.deepEqual([listener.ends[0].kind, listener.ends[0].status], ['lost', 481]);
-        });
+        onlyFirst(
+          'refreshes in the dialog, before the time is over and when asked, and loses it with 481',
+          async () => {
+            await open();
+            const listener = new Listener();
+            const subscription = watch(listener, { expires: 2 });
+            const heard = await peer.nextRequest('SUBSCRIBE');
+            heard.reply(peer.answer(heard, 200, accepting(2)));
+            await notify(heard, 'active;expires=2');
+            const second = await peer.nextRequest('SUBSCRIBE');
+            assert.equal(second.message.toTag, `peer-${peer.port}`);
+            second.reply(peer.answer(second, 200, accepting(600)));
+            subscription.refresh(300);
+            const third = await peer.nextRequest('SUBSCRIBE');
+            assert.equal(third.message.header('expires'), '300');
+            third.reply(peer.answer(third, 481));
+            await until(() => listener.ends.length === 1);
+            assert.deepEqual([listener.ends[0].kind, listener.ends[0].status], ['lost', 481]);
+          },
+        );
       }
 
       it('is watched: answers, notifies in order, refreshes and ends', async () => {
@@ -474,7 +484,7 @@ export function engineSuite(name: string, start: Start, protocols: readonly Peer
         assert.equal((await subscribe({ Event: undefined })).status, 489);
       });
 
-      it('is told when the time of a watcher is over', async () => {
+      onlyFirst('is told when the time of a watcher is over', async () => {
         await open();
         const ended: string[] = [];
         handler.accept = (_request, made) => {

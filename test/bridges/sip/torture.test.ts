@@ -91,7 +91,7 @@ function answerTo(request: Message): Promise<string> {
       sender,
       guard: new Guard(engineConfig('{ domains: [sip.test], listen: ["udp:127.0.0.1:0"] }')),
       servers,
-      subscriptions: new Subscriptions(sender, 10),
+      subscriptions: new Subscriptions(sender, 10, () => {}),
       handler: { message: ok, register: ok, options: ok },
       body: 65536,
       agent: 'test',
