@@ -12,14 +12,13 @@ import type { Bindings } from '../xmpp/sasl/scram.ts';
 import type { StreamHeader } from '../xmpp/scanner.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
 import { type Ending, Stream } from '../xmpp/stream.ts';
-import { bareLimits, limitsElement } from './limits.ts';
+import { bareLimits, limitsElement, patience } from './limits.ts';
 import { failed } from './resumption.ts';
 import { type Connection, Sasl2 } from './sasl2.ts';
 import type { ClientServer } from './server.ts';
 import { ClientSession } from './session.ts';
 
-/** How long a client has from connecting to a session, in ms, and how often it may try to authenticate. */
-const deadline = 60_000;
+/** How often a client may try to authenticate. */
 const mostAttempts = 5;
 
 export class Negotiation {
@@ -27,7 +26,6 @@ export class Negotiation {
   /** Called once, when the negotiation ended either way. */
   done: () => void = () => {};
   readonly #server: ClientServer;
-  readonly #remote: string;
   readonly #timer: NodeJS.Timeout;
   #domain = '';
   #lang = '';
@@ -42,7 +40,6 @@ export class Negotiation {
 
   constructor(server: ClientServer, socket: Socket, direct: boolean) {
     this.#server = server;
-    this.#remote = socket.remoteAddress ?? '';
     const { limits } = server.config;
     this.stream = new Stream(
       socket,
@@ -51,7 +48,7 @@ export class Negotiation {
     );
     this.#timer = setTimeout(() => {
       this.stream.close(new StreamError('connection-timeout', 'the client took too long to authenticate'));
-    }, deadline);
+    }, patience.negotiation);
     if (direct) void this.#startTls();
   }
 
@@ -206,19 +203,20 @@ export class Negotiation {
       this.#secured = true;
       this.#bindings = channelBindings(socket, edge.certificateOf(socket.servername || fallback) ?? undefined);
     } catch (error) {
-      this.#server.log.info({ remote: this.#remote, reason: (error as Error).message }, 'client TLS failed');
+      this.#server.log.info({ remote: this.stream.remote, reason: (error as Error).message }, 'client TLS failed');
     }
   }
 
   #sasl(stanza: Stanza): void {
-    const { config } = this.#server;
-    if (this.#user !== null || !this.#offer) return this.stream.close(new StreamError('policy-violation'));
+    if (this.#user !== null) {
+      return this.stream.close(new StreamError('policy-violation', 'the client has authenticated already'));
+    }
+    if (!this.#offer) return this.#failed(new SaslError('encryption-required'));
     if (stanza.name === 'abort') return this.#failed(new SaslError('aborted'));
     if (stanza.name === 'auth') {
       if (this.#mechanism) return this.#failed(new SaslError('malformed-request'));
       const wanted =
         /\smechanism='([^']*)'/.exec(stanza.extra)?.[1] ?? /\smechanism="([^"]*)"/.exec(stanza.extra)?.[1] ?? '';
-      if (config.clients.requireTls && !this.#secured) return this.#failed(new SaslError('encryption-required'));
       this.#mechanism = this.#offer.start(wanted);
       if (!this.#mechanism) return this.#failed(new SaslError('invalid-mechanism'));
     } else if (stanza.name !== 'response' || !this.#mechanism) {
@@ -262,7 +260,7 @@ export class Negotiation {
     const { log } = this.#server;
     if (!(thrown instanceof SaslError)) log.error({ err: thrown }, 'authentication could not be checked');
     const error = thrown instanceof SaslError ? thrown : new SaslError('temporary-auth-failure');
-    log.info({ remote: this.#remote, domain: this.#domain, condition: error.condition }, 'login failed');
+    log.info({ remote: this.stream.remote, domain: this.#domain, condition: error.condition }, 'login failed');
     this.stream.sendElement(answer(error));
     if (++this.#attempts >= mostAttempts) {
       this.stream.close(new StreamError('policy-violation', 'too many attempts to authenticate'));
@@ -279,7 +277,7 @@ export class Negotiation {
       return this.stream.close(new StreamError('not-authorized', 'authenticate first'));
     }
     this.stream.hold();
-    void registrar(this.#domain, stanza, query, this.#remote)
+    void registrar(this.#domain, stanza, query, this.stream.remote)
       .catch(error => stanza.refuse(error instanceof StanzaError ? error : new StanzaError('internal-server-error')))
       .then(answer => {
         this.stream.send(answer);
@@ -314,7 +312,7 @@ export class Negotiation {
         stanza.withAddresses(null, null).result(el('bind', ns.bind, {}, el('jid', ns.bind, {}, jid.toString()))),
       ),
     );
-    this.#server.log.debug({ jid: session.jid.toString(), remote: this.#remote }, 'session opened');
+    this.#server.log.debug({ jid: session.jid.toString(), remote: this.stream.remote }, 'session opened');
   }
 
   #finished(): void {
@@ -324,7 +322,11 @@ export class Negotiation {
 
   #closed(ending: Ending): void {
     this.#finished();
-    this.#server.log.debug({ remote: this.#remote, reason: ending.reason }, 'connection ended before a session');
+    this.#server.ended(
+      { remote: this.stream.remote, domain: this.#domain },
+      ending,
+      'connection ended before a session',
+    );
   }
 }
 

@@ -11,8 +11,10 @@ import { StanzaError, StreamError } from '../xmpp/errors.ts';
 import type { Jid } from '../xmpp/jid.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
-import type { Stream } from '../xmpp/stream.ts';
+
+import type { Ending, Stream } from '../xmpp/stream.ts';
 import { noteAnswer } from './forks.ts';
+
 import { checkLiveness } from './liveness.ts';
 import { Negotiation } from './negotiation.ts';
 import { failed, Resumption } from './resumption.ts';
@@ -114,6 +116,7 @@ export class ClientServer {
       opened: () => stream.close(new StreamError('not-well-formed')),
       stanza: stanza => this.#received(session, stream, stanza),
       closed: ending => {
+        this.ended({ remote: stream.remote, jid: session.jid.toString() }, ending, 'stream ended');
         if (session.stream !== stream) return;
         session.stream = null;
         session.management?.detach();
@@ -123,6 +126,14 @@ export class ClientServer {
         for (const stanza of session.management?.unacknowledged ?? []) this.waits(session, stanza);
       },
     };
+  }
+
+  /** Writes down how a stream ended: what we found at fault is for the operator to see. */
+  ended(who: { remote: string; domain?: string; jid?: string }, ending: Ending, otherwise: string): void {
+    const { by, error } = ending;
+    const fault = by !== 'peer' && (by === 'us' || error !== null) && error?.condition !== 'system-shutdown';
+    if (fault) this.log.info({ ...who, reason: ending.reason }, error ? 'stream error' : 'stream ended by us');
+    else this.log.debug({ ...who, reason: ending.reason }, otherwise);
   }
 
   /** Ends a session, with a stream error where one is given. */
@@ -195,8 +206,8 @@ export class ClientServer {
   #accept(session: ClientSession, stanza: Stanza, received: Stanza): void | Promise<void> {
     const { malformed } = received;
     if (malformed === 'to') return session.send(stanza.error('jid-malformed', 'the address in `to` is not a JID'));
-    if (received.from && !received.from.equals(session.jid) && !received.from.equals(session.jid.bare)) {
-      session.stream?.close(new StreamError('invalid-from'));
+    if (malformed === 'from' || !speaksFor(session, received.from)) {
+      session.stream?.close(new StreamError('invalid-from', 'a client speaks for itself only'));
       return;
     }
     if (stanza.name === 'iq' && (!stanza.id || !iqTypes.has(stanza.type))) {
@@ -259,6 +270,11 @@ export class ClientServer {
       void this.hub.router.route(late.withTo(session.jid.bare), hubOrigin);
     }
   }
+}
+
+/** RFC 6120 §8.1.2.1: without `from`, or with the session's own full or bare JID. */
+function speaksFor(session: ClientSession, from: Jid | null): boolean {
+  return from === null || from.equals(session.jid) || from.equals(session.jid.bare);
 }
 
 const iqTypes = new Set(['get', 'set', 'result', 'error']);

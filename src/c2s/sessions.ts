@@ -170,8 +170,14 @@ export class LocalRoute implements Route {
     if (!(person instanceof Promise ? await person : person)) throw new StanzaError('service-unavailable');
     const arrived = this.#hub.arrive(stanza, origin);
     this.#hub.emit('message-delivered', arrived, none, origin);
-    if (await this.#hub.emit('message-undelivered', arrived, origin)) return;
-    if (stanza.type !== 'headline') throw new StanzaError('service-unavailable');
+    const elsewhere = await this.#hub.emit('message-offline', arrived, origin);
+    try {
+      if (await this.#hub.emit('message-undelivered', arrived, origin)) return;
+    } catch (error) {
+      if (!elsewhere) throw error;
+      return;
+    }
+    if (!elsewhere && stanza.type !== 'headline') throw new StanzaError('service-unavailable');
   }
 }
 

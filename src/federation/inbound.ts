@@ -13,7 +13,7 @@ import { type Ending, Stream } from '../xmpp/stream.ts';
 import { dialbackElement, dialbackKey, sameKey } from './dialback.ts';
 import type { Verdict } from './edge.ts';
 import type { Links } from './links.ts';
-import { describe, LinkError } from './steps.ts';
+import { describe, LinkError, requestDelay } from './steps.ts';
 import { Story } from './story.ts';
 
 /** How long the peer may take to resume a stream that was lost, in ms. */
@@ -46,7 +46,7 @@ export class InboundLink {
   #bidi = false;
   #acks: Acknowledgements | null = null;
   /** Pairs that wait to be carried, and how long they do. */
-  #offers: (() => void)[] = [];
+  #offers: { local: string; remote: string }[] = [];
   #settling: NodeJS.Timeout | undefined;
   #verdicts = new Map<string, Verdict>();
   #verifying = 0;
@@ -98,6 +98,11 @@ export class InboundLink {
   /** Stream management of this stream, once the peer has enabled it. */
   get acks(): Acknowledgements | null {
     return this.#acks;
+  }
+
+  /** Whether this stream is about to carry our stanzas for a pair. */
+  willCarry(local: string, remote: string): boolean {
+    return !this.stream.isClosing && this.#offers.some(offer => offer.local === local && offer.remote === remote);
   }
 
   /** Takes back what a domain has proved, as when it is denied. */
@@ -374,7 +379,7 @@ export class InboundLink {
    */
   #offerSoon(local: string, remote: string): void {
     if (!this.#bidi) return;
-    this.#offers.push(() => this.#links.offer(this, local, remote));
+    this.#offers.push({ local, remote });
     if (this.#acks) this.#offerNow();
     else this.#settling ??= setTimeout(() => this.#offerNow(), settlingTime);
   }
@@ -382,7 +387,7 @@ export class InboundLink {
   #offerNow(): void {
     clearTimeout(this.#settling);
     if (this.stream.isClosing) return;
-    for (const offer of this.#offers.splice(0)) offer();
+    for (const { local, remote } of this.#offers.splice(0)) this.#links.offer(this, local, remote);
   }
 
   /** Stream management, once a domain has proved itself (XEP-0198 §3–§5). */
@@ -406,7 +411,7 @@ export class InboundLink {
     }
     const wanted = attrs.resume === 'true' || attrs.resume === '1';
     const id = wanted ? randomBytes(15).toString('base64url') : '';
-    this.#acks = new Acknowledgements(id, mostUnacknowledged);
+    this.#acks = new Acknowledgements(id, mostUnacknowledged, requestDelay);
     this.story.add(`stream management${wanted ? ' with resumption' : ''}`);
     const more = wanted ? { id, resume: 'true', max: String(resumableFor / 1000) } : {};
     this.stream.sendElement(el('enabled', ns.streamManagement, more));

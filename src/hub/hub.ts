@@ -412,6 +412,7 @@ function domainOf(moment: keyof Moments, subject: unknown): string | null {
     case 'presence-received':
     case 'domain-message':
     case 'message-delivered':
+    case 'message-offline':
     case 'message-undelivered':
       return (subject as Stanza).to!.domain;
     case 'login':

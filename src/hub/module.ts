@@ -102,6 +102,8 @@ export interface Moments {
   'domain-message': (stanza: Stanza, origin: Origin) => boolean | Promise<boolean>;
   /** A message for a local account was written to these sessions; to none, where none takes it. */
   'message-delivered': (stanza: Stanza, to: readonly Session[], origin: Origin) => void;
+  /** As the next, and before it: the message is not kept yet. True: it goes another way as well, and will not bounce. */
+  'message-offline': (stanza: Stanza, origin: Origin) => boolean | Promise<boolean>;
   /** A message for a local account found no session that takes it. True: kept; else it bounces. */
   'message-undelivered': (stanza: Stanza, origin: Origin) => boolean | Promise<boolean>;
   /** A message is for a session whose client was lost, but may come back for it (XEP-0198 §5). */

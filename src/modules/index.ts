@@ -7,6 +7,7 @@ import { blocking } from './blocking.ts';
 import { carbons } from './carbons.ts';
 import { clientState } from './client-state.ts';
 import { commands } from './commands.ts';
+import { composition } from './composition.ts';
 import { contacts } from './contacts.ts';
 import { disco } from './disco.ts';
 import { externalServices } from './external-services.ts';
@@ -25,12 +26,14 @@ import { vcard } from './vcard.ts';
 import { version } from './version.ts';
 
 export { exportUser, importUser } from './accounts-file.ts';
+export { compositionOf, thirdPresence, userOf } from './composition.ts';
 export { removeAccount } from './removal.ts';
 
 export const modules: readonly Module[] = [
   blocking,
   sharedGroups,
   roster,
+  composition,
   presence,
   push,
   offline,
