@@ -50,6 +50,13 @@ bridges:
       assert.equal((await romeo.hears('Žluťoučký kůň 👋🏽')).attrs.from, 'alice@sip.test');
     });
 
+    it('keep to a thread', async () => {
+      await romeo.sends("<message to='alice@sip.test' type='chat'><body>one</body><thread>t-77</thread></message>");
+      assert.equal((await alice.hears('one')).request.callId, 't-77');
+      await romeo.sends("<message to='alice@sip.test' type='chat'><body>two</body><thread>t-77</thread></message>");
+      assert.equal((await alice.hears('two')).request.callId, 't-77');
+    });
+
     it('send long messages whole', async () => {
       const long = 'ž'.repeat(3000);
       await romeo.sends(`<message to='alice@sip.test' type='chat'><body>${long}</body></message>`);

@@ -234,27 +234,35 @@ export class Conversations {
     const key = to.bare.toString();
     const { cpim: choice } = this.#around.config.chat;
     const cpim = choice === 'always' || (choice === 'auto' && this.#writesCpim.get(key) === true);
-    const response = await this.#request(contentOf(saying, ends, cpim, dateTime), from, to);
+    const thread = saying.kind === 'words' ? callIdOf(saying.thread) : undefined;
+    const response = await this.#request(contentOf(saying, ends, cpim, dateTime), from, to, thread);
     const isUnknown = response.status === 415 || response.status === 406 || response.status === 488;
     if (isUnknown && saying.kind === 'writing') this.#noComposing.set(key, true);
     if (!isUnknown || !cpim || saying.kind !== 'words') return { response, cpim };
     // It knew CPIM once and does not now: another device, which gets plain text.
     this.#writesCpim.set(key, false);
-    return { response: await this.#request(contentOf(saying, ends, false), from, to), cpim: false };
+    return { response: await this.#request(contentOf(saying, ends, false), from, to, thread), cpim: false };
   }
 
   /** Sends to all telephones of the recipient; the best answer counts (RFC 3261 §16.7). */
-  async #request(content: Content, from: Jid, to: Jid): Promise<SipResponse> {
+  async #request(content: Content, from: Jid, to: Jid, callId?: string): Promise<SipResponse> {
     const targets = this.#targetsOf(to, from);
     if (targets.length === 0) throw new StanzaError('recipient-unavailable', 'no telephone is registered');
-    const [first, ...others] = await Promise.all(targets.map(uri => this.#requestAt(uri, content, from, to)));
+    const [first, ...others] = await Promise.all(targets.map(uri => this.#requestAt(uri, content, from, to, callId)));
     return others.reduce((best, one) => (one.status < best.status ? one : best), first);
   }
 
-  #requestAt(uri: string, { contentType, body, headers }: Content, from: Jid, to: Jid): Promise<SipResponse> {
+  #requestAt(
+    uri: string,
+    { contentType, body, headers }: Content,
+    from: Jid,
+    to: Jid,
+    callId?: string,
+  ): Promise<SipResponse> {
     return this.#around.engine.send({
       method: 'MESSAGE',
       uri,
+      callId,
       from: sipAddress(from.bare),
       to: sipAddress(to.bare),
       contentType,
@@ -271,4 +279,9 @@ export class Conversations {
 
 function keyOf(from: Jid, to: Jid): string {
   return `${from.bare} ${to.bare}`;
+}
+
+/** A thread as the Call-ID that RFC 7572 §4 maps it to, where it can stand as one (RFC 3261 §25.1). */
+function callIdOf(thread: string): string | undefined {
+  return /^[\w.!%*+`'~-]+(?:@[\w.!%*+`'~-]+)?$/.test(thread) ? thread : undefined;
 }

@@ -37,6 +37,18 @@ describe('messages across the SIP bridge', () => {
     assert.deepEqual(desk.told, []);
   });
 
+  it('keep to their thread, by the Call-ID', async () => {
+    await desk.engine.message(alice, juliet, 'x', { callId: 'talk-1@alice.test' });
+    assert.match((await desk.hears())[0], /<thread>talk-1@alice.test<\/thread>/);
+    await desk.xmpp(message('<body>y</body><thread>talk-1@alice.test</thread>'));
+    await desk.xmpp(message('<body>y</body><thread>no call\r\nid: x</thread>', '', 'bob@sip.test'));
+    await desk.until(() => desk.engine.sent.length === 2);
+    assert.deepEqual(
+      desk.engine.sent.map(one => one.callId),
+      ['talk-1@alice.test', undefined],
+    );
+  });
+
   it('come in as stanzas, delivered or on their way', async () => {
     assert.equal((await desk.engine.message(alice, juliet, 'Ahoj ☀')).status, 200);
     assert.match(desk.told[0], /^<message from='alice@sip.test' to='juliet@hub.test' id='sip-[^']+' type='chat'/);
