@@ -193,3 +193,108 @@ xmpp.hub.test 60 IN A 127.0.0.1`;
     });
   }
 }
+
+for (const name of ['prosody', 'ejabberd'] as const) {
+  describe(`${name}: denied and allowed at run time`, () => {
+    const domain = `${name}.test`;
+    let meeting: Meeting;
+    before(async () => {
+      meeting = await startMeeting(name);
+    });
+    after(() => meeting?.stop());
+
+    it('closes what is open, and tells the peer why', async () => {
+      const { hub, peer, romeo, juliet } = meeting;
+      await says(romeo, juliet);
+      await says(juliet, romeo);
+      assert.equal(hub.links.list().length, 2);
+      await hub.links.setAllowed(domain, false);
+      await until(() => hub.links.list().length === 0);
+      await until(() => /policy-violation/.test(peer.log()), 5_000);
+    });
+
+    it('refuses both directions', async () => {
+      const { hub, romeo, juliet } = meeting;
+      await romeo.sends(`<message to='${juliet.jid}' id='d1' type='chat'><body>?</body></message>`);
+      const refused = await romeo.receives(e => e.attrs.id === 'd1');
+      assert.ok(refused.child('error')?.child('not-allowed', ns.stanzaErrors), String(refused));
+      await juliet.sends(`<message to='${romeo.jid}' id='d2' type='chat'><body>?</body></message>`);
+      const returned = await juliet.receives(e => e.attrs.id === 'd2', 20_000);
+      assert.equal(returned.attrs.type, 'error');
+      const shown = hub.links.show(domain);
+      assert.match(String(returned), /denied by an operator/, 'the peer passes on what we told it');
+      assert.match(JSON.stringify(shown.stories), /refused: policy-violation/);
+      assert.match(String(shown.changed), /^denied at run time/);
+      await romeo.hasNot(e => e.attrs.id === 'd2');
+    });
+
+    it('lets both through again', async () => {
+      const { hub, romeo, juliet } = meeting;
+      await hub.links.setAllowed(domain, true);
+      await says(romeo, juliet);
+      // A peer that was refused may bounce for a moment before it tries again.
+      await until(async () => {
+        const id = `d${Math.random()}`;
+        await juliet.sends(`<message to='${romeo.jid}' id='${id}' type='chat'><body>${id}</body></message>`);
+        const first = await Promise.any([
+          romeo.hears(id, 4_000),
+          juliet.receives(e => e.attrs.id === id && e.attrs.type === 'error', 4_000),
+        ]);
+        return first.attrs.type === 'chat';
+      }, 10_000);
+    });
+  });
+
+  describe(`${name}: several targets`, () => {
+    const domain = `${name}.test`;
+    let meeting: Meeting;
+    let line: TcpProxy;
+    let silent: Server;
+    before(async () => {
+      silent = createServer(socket => socket.on('error', () => {})).listen(0, '127.0.0.1');
+      meeting = await startMeeting(name, {
+        federation: 'connect-timeout: 1s, queue: { wait: 15s }',
+        zone: async (hub, _, address) => {
+          line = await startProxy({ host: address, port: 5269 });
+          const dead = await startProxy({ host: address, port: 5269 });
+          await dead.close();
+          const hole = (silent.address() as { port: number }).port;
+          return `_xmpp-server._tcp.${domain} 60 IN SRV 1 1 ${dead.address.port} dead.${domain}
+_xmpp-server._tcp.${domain} 60 IN SRV 2 1 ${hole} hole.${domain}
+_xmpp-server._tcp.${domain} 60 IN SRV 3 1 ${line.address.port} line.${domain}
+_xmpp-server._tcp.${domain} 60 IN SRV 4 1 5269 xmpp.${domain}
+dead.${domain} 60 IN A 127.0.0.1
+hole.${domain} 60 IN A 127.0.0.1
+line.${domain} 60 IN A 127.0.0.1
+xmpp.${domain} 60 IN A ${address}
+${recordsOf('hub.test', hub, hubHost)}`;
+        },
+      });
+    });
+    after(async () => {
+      await meeting?.stop();
+      await line.close();
+      silent.close();
+    });
+
+    it('passes by one that is dead and one that never answers', async () => {
+      const { hub, romeo, juliet } = meeting;
+      await says(romeo, juliet);
+      const story = hub.links.outbound[0].story.lines.join('\n');
+
+      assert.match(story, /dead\.\w+\.test:\d+ \(starttls\).*\n.*refused/);
+      assert.match(story, /hole\.\w+\.test:\d+ \(starttls\).*\n.*connected.*\n.*in time/);
+      assert.match(story, /line\.\w+\.test:\d+ \(starttls\).*\n.*connected/);
+    });
+
+    it('goes on with the next when the one in use dies', async () => {
+      const { hub, romeo, juliet } = meeting;
+      await line.close();
+      const began = performance.now();
+      await says(romeo, juliet);
+      assert.ok(performance.now() - began < 3_000);
+      const [link] = hub.links.outbound;
+      assert.equal(link.stream?.socket.remotePort, 5269);
+    });
+  });
+}
