@@ -1,6 +1,6 @@
 // One hub, put together: what is made, in which order, and how it ends. The order of the routes is the order of routing.
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { BridgeHost } from './bridges/host.ts';
 import { kinds } from './bridges/index.ts';
@@ -21,6 +21,7 @@ import { Certificates } from './hub/certificates.ts';
 import { type Config, changed, checkModules, type Endpoint, type ListenerName } from './hub/config.ts';
 import type { Directory } from './hub/directory.ts';
 import { createResolver } from './hub/dns.ts';
+import { replaceFile } from './hub/file.ts';
 import { Kernel } from './hub/hub.ts';
 import { ConnectionGuard, formatEndpoint, type Listening, listen } from './hub/listener.ts';
 import { createLog, type Log } from './hub/log.ts';
@@ -274,6 +275,8 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
     () => admin.stop(),
   );
 
+  // A disk that is full shows here, before anybody is promised anything.
+  await store.durable();
   const accept: Record<Exclude<ListenerName, 'http'>, Parameters<typeof listen>[4]> = {
     c2s: socket => clients.accept(socket, false),
     'c2s-tls': socket => clients.accept(socket, true),
@@ -313,13 +316,16 @@ function keptSecret(data: string, name: string): string {
   const directory = join(data, 'keys');
   const file = join(directory, `${name}.secret`);
   try {
-    return readFileSync(file, 'utf8');
-  } catch {
-    const secret = randomBytes(32).toString('hex');
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
-    writeFileSync(file, secret, { mode: 0o600 });
-    return secret;
+    const kept = readFileSync(file, 'utf8').trim();
+    if (kept !== '') return kept;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
+      throw new Error(`${file} cannot be read: ${(error as NodeJS.ErrnoException).code}`);
   }
+  const secret = randomBytes(32).toString('hex');
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  replaceFile(file, secret);
+  return secret;
 }
 
 interface Observed {
