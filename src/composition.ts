@@ -4,6 +4,7 @@ import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { BridgeHost } from './bridges/host.ts';
 import { kinds } from './bridges/index.ts';
+import { SharedDomains } from './bridges/sharing.ts';
 import { ClientServer } from './c2s/server.ts';
 import { LocalRoute, SessionTable } from './c2s/sessions.ts';
 import type { Accounts } from './cli/account.ts';
@@ -160,7 +161,9 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
   undo.push(() => directories.close());
   const groups = new GroupRoute(directories);
   const attachment = config.attach ? new Attachment({ ...config.attach, resolver }, () => hub) : null;
+  const shared = new SharedDomains({ bridges, sessions, links: attachment ?? links });
   const hub: Kernel = new Kernel({ config, log, metrics, store, sessions: table, directories }, [
+    shared,
     bridges,
     components,
     groups,
@@ -170,12 +173,18 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
   sessions.attach(hub);
   components.attach(hub);
   groups.attach(hub);
+  shared.attach(hub, resolver);
   const web = new WebServer(log);
-  bridges.create(hub, { resolver, http: (method, path, handler) => web.add(method, path, handler) });
+  bridges.create(hub, {
+    resolver,
+    http: (method, path, handler) => web.add(method, path, handler),
+    refusal: domain => links.policy.refusal(domain),
+  });
 
   const taken = (domain: string) => [bridges, components, groups].some(route => route.owns(Jid.of('', domain, '')));
   void directories.followAliases(() => config, taken);
-  const others = [...bridges.list().flatMap(({ domains }) => domains.split(' ')), ...config.components.keys()];
+  const bridged = bridges.list().flatMap(({ domains }) => domains.split(' '));
+  const others = [...bridged.filter(name => !hub.hosts(name)), ...config.components.keys()];
   const certificates = await Certificates.open(config, [...others, ...directories.groupDomains], log);
   undo.push(() => certificates.close());
   let roots: Roots = readRoots(config.tls.trust);

@@ -71,6 +71,8 @@ export interface Outgoing {
   /** The URI in To; the request-URI where it is absent. */
   to?: string;
   displayName?: string;
+  /** Ties requests to one conversation (a `callid`, RFC 3261 §25.1); a fresh one where it is absent. */
+  callId?: string;
   headers?: [name: string, value: string][];
   contentType?: string;
   body?: Uint8Array;
@@ -142,8 +144,9 @@ export interface SubscriptionOut {
 /** They watch us. It exists from the SUBSCRIBE on, in the state that the first `notify` says. */
 export interface SubscriptionIn {
   readonly id: string;
-  /** The SUBSCRIBE that made it. */
-  readonly request: SipRequest;
+  /** Who watches, and whom: the addresses in From and To of the SUBSCRIBE that made it. */
+  readonly from: string;
+  readonly to: string;
   /** The event package and its `id` parameter, '' where it has none. */
   readonly event: string;
   readonly eventId: string;

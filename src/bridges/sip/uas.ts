@@ -154,7 +154,7 @@ export class Uas {
     const { request, flow } = incoming;
     if (!handler.subscribe) return this.#answer(incoming, { status: 405, headers: [['Allow', methods.join(', ')]] });
     const tag = randomToken();
-    const notifier = subscriptions.open(request, flow, view, tag);
+    const notifier = subscriptions.open(request, flow, tag);
     if (typeof notifier === 'number') {
       const headers: [string, string][] =
         notifier === 503 ? [['Retry-After', '60']] : notifier === 489 ? [['Allow-Events', 'presence']] : [];
