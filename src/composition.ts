@@ -20,6 +20,7 @@ import { Kernel } from './hub/hub.ts';
 import { ConnectionGuard, formatEndpoint, type Listening, listen } from './hub/listener.ts';
 import { createLog, type Log } from './hub/log.ts';
 import { createMetrics, type Metrics } from './hub/metrics.ts';
+import { Services } from './hub/services.ts';
 import type { Store } from './hub/store.ts';
 import { version } from './hub/version.ts';
 import { modules, removeAccount } from './modules/index.ts';
@@ -129,12 +130,14 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
   const sessions = new LocalRoute(table);
   const components = new ComponentServer();
   const bridges = new BridgeHost(kinds);
+  const services = new Services();
   const links = new Links();
   const directories = openDirectories(config, store);
-  const hub = new Kernel({ config, log, metrics, store, sessions: table, directories }, [
+  const hub = new Kernel({ config, log, metrics, store, sessions: table, directories, services }, [
     bridges,
     components,
     sessions,
+    services,
     links,
   ]);
   sessions.attach(hub);
@@ -158,6 +161,7 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
     scramSecret: Buffer.from(keptSecret(config.data, 'scram')),
   });
   for (const module of modules) await hub.start(module);
+  await certificates.cover(services.domains);
   await bridges.start();
   undo.push(() => bridges.stop());
 
@@ -195,6 +199,8 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
       // What needs a restart keeps its old values until then.
       config = { ...next, data: config.data, listen: config.listen, attach: config.attach, bridges: config.bridges };
       hub.config = config;
+      services.configure(config);
+      await certificates.cover(services.domains);
       for (const name of config.domains.keys()) {
         if (!directories.has(name)) directories.set(name, createAccounts(store, name));
       }

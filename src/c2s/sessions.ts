@@ -1,5 +1,6 @@
 // The table of client sessions, and the route for the domains hosted here (RFC 6121 §8).
 
+import { checkCrossing } from '../hub/crossing.ts';
 import type { Kernel } from '../hub/hub.ts';
 import type { Session, Sessions } from '../hub/module.ts';
 import type { Origin, Route } from '../hub/router.ts';
@@ -84,7 +85,7 @@ export class LocalRoute implements Route {
     const domain = this.#hub.config.aliases.get(stanza.to!.domain);
     const addressed =
       domain === undefined ? stanza : stanza.withTo(Jid.of(stanza.to!.local, domain, stanza.to!.resource));
-    if (origin.kind === 'session') this.#checkCrossing(addressed);
+    if (origin.kind === 'session') checkCrossing(this.#hub.config, addressed, addressed.to!.domain);
     switch (addressed.name) {
       case 'message':
         return this.#message(addressed, origin);
@@ -92,18 +93,6 @@ export class LocalRoute implements Route {
         return this.#presence(addressed, origin);
       default:
         return this.#iq(addressed, origin);
-    }
-  }
-
-  /** `cross-domain`: whether users of one hosted domain reach another hosted domain. */
-  #checkCrossing(stanza: Stanza): void {
-    const from = stanza.from!.domain;
-    const to = stanza.to!.domain;
-    if (from === to || !this.#hub.hosts(from) || stanza.isError || stanza.type === 'result') return;
-    const { policy, exceptions } = this.#hub.config.crossDomain;
-    const excepted = exceptions.includes(from) || exceptions.includes(to);
-    if ((policy === 'open') === excepted) {
-      throw new StanzaError('not-allowed', `${from} and ${to} do not exchange stanzas here (cross-domain)`);
     }
   }
 

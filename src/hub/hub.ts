@@ -10,16 +10,20 @@ import type { Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import type {
   DiscoIdentity,
+  DiscoNode,
+  DiscoNodeSource,
   Hub,
   IqHandler,
   IqScope,
   Module,
   Moments,
   Registrar,
+  Request,
   Session,
   Sessions,
 } from './module.ts';
 import { type Filter, hubOrigin, type Origin, type Route, Router } from './router.ts';
+import type { Service, Services } from './services.ts';
 import type { Store } from './store.ts';
 
 interface Registration {
@@ -41,6 +45,7 @@ export interface HubParts {
   store: Store;
   sessions: Sessions;
   directories: ReadonlyMap<string, Directory>;
+  services: Services;
 }
 
 /** The requests that may wait for an answer at once: each is one of ours, so this bounds a mistake, not a peer. */
@@ -55,12 +60,14 @@ export class Kernel implements Hub {
   readonly router: Router;
   readonly streamFeatures: Element[] = [];
   registrar: Registrar | null = null;
+  readonly services: Services;
   readonly #directories: ReadonlyMap<string, Directory>;
   readonly #handlers = new Map<string, Registration[]>();
   readonly #moments = new Map<keyof Moments, ((...args: never[]) => unknown)[]>();
   readonly #features = { domain: new Set<string>(), account: new Set<string>() };
   readonly #identities = { domain: [] as DiscoIdentity[], account: [] as DiscoIdentity[] };
-  readonly #items: (() => { jid: string; name?: string }[])[] = [];
+  readonly #items: ((domain: string) => { jid: string; name?: string }[])[] = [];
+  readonly #discoNodes: DiscoNodeSource[] = [];
   readonly #waiting = new Map<string, Waiting>();
   readonly #stops: (() => void | Promise<void>)[] = [];
   readonly modules: Module[] = [];
@@ -72,6 +79,7 @@ export class Kernel implements Hub {
     this.metrics = parts.metrics;
     this.store = parts.store;
     this.sessions = parts.sessions;
+    this.services = parts.services;
     this.#directories = parts.directories;
     const stanzas = parts.metrics.counter('isthmus_stanzas_total', 'Stanzas routed, by the edge they came in by', [
       'kind',
@@ -136,12 +144,28 @@ export class Kernel implements Hub {
     return this.#identities[of];
   }
 
-  itemsFrom(source: () => { jid: string; name?: string }[]): void {
+  itemsFrom(source: (domain: string) => { jid: string; name?: string }[]): void {
     this.#items.push(source);
   }
 
-  items(): { jid: string; name?: string }[] {
-    return this.#items.flatMap(source => source());
+  items(domain: string): { jid: string; name?: string }[] {
+    return this.#items.flatMap(source => source(domain));
+  }
+
+  discoNodes(source: DiscoNodeSource): void {
+    this.#discoNodes.push(source);
+  }
+
+  async discoNode(request: Request, node: string): Promise<DiscoNode | null> {
+    for (const source of this.#discoNodes) {
+      const found = await source(request, node);
+      if (found) return found;
+    }
+    return null;
+  }
+
+  serve(service: Service): void {
+    this.services.add(service, this.config);
   }
 
   streamFeature(element: Element): void {

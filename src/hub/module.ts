@@ -8,6 +8,7 @@ import type { Directory } from './directory.ts';
 import type { Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import type { Filter, Origin, Router } from './router.ts';
+import type { Service } from './services.ts';
 import type { Store } from './store.ts';
 
 /** A client's bound session, as modules see it. */
@@ -97,6 +98,27 @@ export interface DiscoIdentity {
   name?: string;
 }
 
+/** What a node of an entity says of itself in service discovery (XEP-0030 §3.2, §4.2). */
+export interface DiscoNode {
+  readonly identities?: readonly DiscoIdentity[];
+  readonly features?: readonly string[];
+  /** Extended information (XEP-0128). */
+  readonly forms?: readonly Element[];
+  readonly items?: readonly DiscoItem[];
+}
+
+export interface DiscoItem {
+  readonly jid: string;
+  readonly node?: string;
+  readonly name?: string;
+}
+
+/**
+ * Answers disco#info and disco#items for nodes of a domain or an account; null: the node is none of its own. A node of ''
+ * is the entity itself, whose items a source can add to. Throws a StanzaError to refuse.
+ */
+export type DiscoNodeSource = (request: Request, node: string) => DiscoNode | null | Promise<DiscoNode | null>;
+
 /** Answers a registration request of a client that has not authenticated; `remote` is its address. */
 export type Registrar = (domain: string, request: Stanza, query: Element, remote: string) => Promise<Stanza>;
 
@@ -124,8 +146,14 @@ export interface Hub {
   identity(of: 'domain' | 'account', identity: DiscoIdentity): void;
   identities(of: 'domain' | 'account'): DiscoIdentity[];
   /** Adds a source of the domain's disco#items. */
-  itemsFrom(source: () => { jid: string; name?: string }[]): void;
-  items(): { jid: string; name?: string }[];
+  itemsFrom(source: (domain: string) => { jid: string; name?: string }[]): void;
+  items(domain: string): { jid: string; name?: string }[];
+  /** Adds a source of nodes for the disco of domains and accounts. */
+  discoNodes(source: DiscoNodeSource): void;
+  /** What the first source that knows the node says of it. */
+  discoNode(request: Request, node: string): Promise<DiscoNode | null>;
+  /** Serves domains of the module's own; an address that the configuration names goes where that says. */
+  serve(service: Service): void;
   /** Adds to the stream features that a client sees once it is authenticated. */
   streamFeature(element: Element): void;
   /** Takes over in-band registration before authentication (XEP-0077 §3.1): answers the request, whole. */

@@ -41,6 +41,6 @@ function info(hub: Hub, request: Request): Element {
 
 function items(hub: Hub, request: Request): Element {
   const of = subject(hub, request);
-  const listed = of === 'domain' ? hub.items() : [];
+  const listed = of === 'domain' ? hub.items(request.to.domain) : [];
   return el('query', ns.discoItems, {}, ...listed.map(({ jid, name }) => el('item', ns.discoItems, { jid, name })));
 }
