@@ -1,0 +1,154 @@
+// The items of nodes, the newest last published: pages of them, and what bounds their number and size.
+import type { Row, Store } from '../../hub/store.ts';
+import { StanzaError } from '../../xmpp/errors.ts';
+import type { ResultSetPage, ResultSetRequest } from '../../xmpp/result-set.ts';
+import { type Item, limits, type Node } from './node.ts';
+
+export interface Page {
+  /** The newest first. */
+  readonly items: readonly Item[];
+  readonly set: ResultSetPage;
+  /** Whether there are more than were asked for or fit. */
+  readonly truncated: boolean;
+}
+
+export class Items {
+  readonly #store: Store;
+  readonly #last = new WeakMap<Node, Item | null>();
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  get(node: Node, id: string): Item | undefined {
+    this.#expire(node);
+    const row = this.#store.prepare('SELECT * FROM pubsub_items WHERE node = ? AND item = ?').get(node.id, id);
+    return row && itemOf(row);
+  }
+
+  /** The item published last, or null. */
+  last(node: Node): Item | null {
+    this.#expire(node);
+    const known = this.#last.get(node);
+    if (known !== undefined) return known;
+    const row = this.#store.prepare('SELECT * FROM pubsub_items WHERE node = ? ORDER BY seq DESC LIMIT 1').get(node.id);
+    const last = row ? itemOf(row) : null;
+    // What is large is read again when it is wanted.
+    if (last === null || last.payload.length < 4_096) this.#last.set(node, last);
+    return last;
+  }
+
+  count(node: Node): number {
+    this.#expire(node);
+    return Number(this.#store.prepare('SELECT count(*) AS n FROM pubsub_items WHERE node = ?').get(node.id)?.n);
+  }
+
+  /** Characters of all payloads of a node, and of all nodes of its service. */
+  sizes(node: Node): { node: number; service: number } {
+    const own = this.#store.prepare('SELECT total(length(payload)) AS n FROM pubsub_items WHERE node = ?');
+    const all = this.#store.prepare(
+      'SELECT total(length(payload)) AS n FROM pubsub_items WHERE node IN (SELECT id FROM pubsub_nodes WHERE service = ?)',
+    );
+    return { node: Number(own.get(node.id)?.n), service: Number(all.get(node.service)?.n) };
+  }
+
+  /** Keeps an item as the newest one, in the place of another of the same id. */
+  put(node: Node, item: Item): void {
+    this.#last.delete(node);
+    this.#store
+      .prepare('INSERT OR REPLACE INTO pubsub_items (node, item, publisher, at, payload) VALUES (?, ?, ?, ?, ?)')
+      .run(node.id, item.id, item.publisher, item.at, item.payload);
+  }
+
+  /** Removes the oldest items until `most` are left; gives the ids of those that went. */
+  trim(node: Node, most: number): string[] {
+    const rows = this.#store
+      .prepare('SELECT seq, item FROM pubsub_items WHERE node = ? ORDER BY seq DESC LIMIT -1 OFFSET ?')
+      .all(node.id, most);
+    for (const row of rows) this.#store.prepare('DELETE FROM pubsub_items WHERE seq = ?').run(row.seq);
+    if (most === 0) this.#last.delete(node);
+    return rows.map(row => String(row.item));
+  }
+
+  /** False where there is no such item. */
+  remove(node: Node, id: string): boolean {
+    this.#last.delete(node);
+    return this.#store.prepare('DELETE FROM pubsub_items WHERE node = ? AND item = ?').run(node.id, id).changes > 0;
+  }
+
+  purge(node: Node): void {
+    this.#last.delete(node);
+    this.#store.prepare('DELETE FROM pubsub_items WHERE node = ?').run(node.id);
+  }
+
+  /** The ids of the items, the newest first. */
+  ids(node: Node, most: number): string[] {
+    this.#expire(node);
+    return this.#store
+      .prepare('SELECT item FROM pubsub_items WHERE node = ? ORDER BY seq DESC LIMIT ?')
+      .all(node.id, most)
+      .map(row => String(row.item));
+  }
+
+  /**
+   * A page of the items, the newest first (XEP-0060 §6.5.4, XEP-0059); at most `limits.page` items and about
+   * `limits.pageSize` characters. Throws a StanzaError `item-not-found` where the page starts at an item that is not there.
+   */
+  page(node: Node, wanted: ResultSetRequest): Page {
+    const count = this.count(node);
+    const most = Math.min(wanted.max ?? limits.page, limits.page);
+    if (most === 0) return { items: [], set: { count }, truncated: count > 0 };
+    const backwards = wanted.before !== undefined;
+    const rows = backwards ? this.#before(node, wanted.before!, most) : this.#from(node, wanted, most);
+    const items: Item[] = [];
+    let size = 0;
+    for (const row of rows) {
+      const item = itemOf(row);
+      size += item.payload.length;
+      if (items.length > 0 && size > limits.pageSize) break;
+      items.push(item);
+    }
+    if (backwards) items.reverse();
+    if (items.length === 0) return { items, set: { count }, truncated: false };
+    const first = items[0].id;
+    const newer = this.#store.prepare('SELECT count(*) AS n FROM pubsub_items WHERE node = ? AND seq > ?');
+    const firstIndex = Number(newer.get(node.id, this.#place(node, first))?.n);
+    const set = { first, firstIndex, last: items[items.length - 1].id, count };
+    return { items, set, truncated: items.length < count };
+  }
+
+  #from(node: Node, { after, index = 0 }: ResultSetRequest, most: number): Row[] {
+    const rows = this.#store.prepare(
+      'SELECT * FROM pubsub_items WHERE node = ? AND seq < ? ORDER BY seq DESC LIMIT ? OFFSET ?',
+    );
+    const below = after === undefined ? Number.MAX_SAFE_INTEGER : this.#place(node, after);
+    return rows.all(node.id, below, most, after === undefined ? index : 0);
+  }
+
+  #before(node: Node, before: string, most: number): Row[] {
+    const above = before === '' ? -1 : this.#place(node, before);
+    return this.#store
+      .prepare('SELECT * FROM pubsub_items WHERE node = ? AND seq > ? ORDER BY seq LIMIT ?')
+      .all(node.id, above, most);
+  }
+
+  #place(node: Node, id: string): number {
+    const row = this.#store.prepare('SELECT seq FROM pubsub_items WHERE node = ? AND item = ?').get(node.id, id);
+    if (!row) throw new StanzaError('item-not-found', 'there is no such item to start from');
+    return Number(row.seq);
+  }
+
+  /** Items go when their time has come, noticed when somebody looks. */
+  #expire(node: Node): void {
+    const { itemExpire } = node.config;
+    if (itemExpire === 0) return;
+    const gone = this.#store
+      .prepare('DELETE FROM pubsub_items WHERE node = ? AND at < ?')
+      .run(node.id, Date.now() - itemExpire * 1_000);
+    if (gone.changes > 0) this.#last.delete(node);
+  }
+}
+
+function itemOf(row: Row): Item {
+  return { id: String(row.item), publisher: String(row.publisher), at: Number(row.at), payload: String(row.payload) };
+}
