@@ -105,7 +105,8 @@ export const blocking: Module = {
         if (lists.blocks(to, from)) return refuseInbound(stanza);
       }
       if (
-        origin.kind === 'session' &&
+        // What the server says in an account's name, such as events of its nodes, is kept from them as well.
+        (origin.kind === 'session' || (stanza.name === 'message' && from.local !== '')) &&
         lists.of(from) !== null &&
         !from.bare.equals(to.bare) &&
         lists.blocks(from, to)

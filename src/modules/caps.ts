@@ -69,7 +69,7 @@ function summary(info: Element): string | null {
   for (const form of info.all('x', ns.data)) {
     const fields = form.all('field');
     const formType = fields.find(({ attrs }) => attrs.var === 'FORM_TYPE');
-    if (!formType || formType.attrs.type !== 'hidden') continue;
+    if (formType?.attrs.type !== 'hidden') continue;
     const names = new Set(formType.all('value').map(value => value.text));
     const [name] = names;
     if (names.size !== 1 || forms.has(name)) return null;
@@ -114,7 +114,8 @@ export class Capabilities {
    * not match its hash counts for that entity alone; where there is no answer it can do nothing. Never rejects.
    */
   async of(tag: CapsTag, entity: Jid, from: Jid): Promise<Features> {
-    const key = keyOf(tag);
+    // What no hash vouches for says nothing of others.
+    const key = hashes.has(tag.hash) ? keyOf(tag) : ` ${entity}`;
     for (;;) {
       const known = this.#verified.get(key);
       if (known) return known.features;
@@ -158,8 +159,8 @@ export class Capabilities {
   }
 }
 
-function keyOf({ hash, ver, node }: CapsTag): string {
-  return hash === '' ? ` ${node}#${ver}` : `${hash} ${ver}`;
+function keyOf({ hash, ver }: CapsTag): string {
+  return `${hash} ${ver}`;
 }
 
 function featuresOf(info: Element): Features {

@@ -1,6 +1,7 @@
 // The form of a node's configuration: how each field is written, read and checked (XEP-0060 §8.2, §16.4.4).
+import type { Element } from '../../xmpp/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
-import type { Field, FieldType, Form, FormValues } from '../../xmpp/form.ts';
+import { type Field, type FieldType, type Form, type FormValues, formElement } from '../../xmpp/form.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { ns } from '../../xmpp/namespaces.ts';
 import { refusal } from './errors.ts';
@@ -162,6 +163,10 @@ export function configForm(config: NodeConfig): Form {
   return {
     fields: [{ var: 'FORM_TYPE', type: 'hidden', value: nodeConfigForm }, ...keys.map(key => field(config, key))],
   };
+}
+
+export function configFormElement(type: 'form' | 'result', config: NodeConfig): Element {
+  return formElement(type, configForm(config));
 }
 
 function field<K extends keyof NodeConfig>(config: NodeConfig, key: K): Field {
