@@ -1,6 +1,7 @@
 // The modules, in the order in which they start: filters and listeners run in this order.
 import type { Module } from '../hub/module.ts';
 import { blocking } from './blocking.ts';
+import { caps } from './caps.ts';
 import { carbons } from './carbons.ts';
 import { disco } from './disco.ts';
 import { last } from './last.ts';
@@ -8,6 +9,7 @@ import { offline } from './offline.ts';
 import { ping } from './ping.ts';
 import { presence } from './presence.ts';
 import { privateStorage } from './private.ts';
+import { pep } from './pubsub/personal.ts';
 import { registration } from './registration.ts';
 import { roster } from './roster.ts';
 import { time } from './time.ts';
@@ -19,6 +21,8 @@ export { removeAccount } from './registration.ts';
 export const modules: readonly Module[] = [
   blocking,
   roster,
+  caps,
+  pep,
   presence,
   carbons,
   offline,

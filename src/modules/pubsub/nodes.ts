@@ -1,4 +1,5 @@
 // Nodes as they are kept: their configuration, affiliations and subscriptions, with a cache for services in use.
+import type { Hub } from '../../hub/module.ts';
 import type { Row, Store } from '../../hub/store.ts';
 import { Items } from './items.ts';
 import type { Affiliation, Node, NodeConfig, Subscription } from './node.ts';
@@ -200,6 +201,15 @@ export class Nodes {
     this.#members.set(node, members);
     return members;
   }
+}
+
+const ofStore = new WeakMap<Store, Nodes>();
+
+/** The nodes of all services of a hub. */
+export function nodesOf(hub: Hub): Nodes {
+  let nodes = ofStore.get(hub.store);
+  if (!nodes) ofStore.set(hub.store, (nodes = new Nodes(hub.store)));
+  return nodes;
 }
 
 /** The JID without its resource; only for JIDs that were prepared before. */

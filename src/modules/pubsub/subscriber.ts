@@ -46,7 +46,7 @@ async function subscribe(call: Call): Promise<Element> {
   const { host, from, pubsub } = call;
   const jid = jidIn(call.action);
   // The order is that of XEP-0060 §6.1.3: first who asks, then what the node lets in.
-  if (!jid || !jid.bare.equals(from.bare)) throw refusal('bad-request', 'invalid-jid');
+  if (!jid?.bare.equals(from.bare)) throw refusal('bad-request', 'invalid-jid');
   const node = nodeOf(call);
   const options = optionsBeside(call);
   const facts = factsOf(host, node, from);
