@@ -81,6 +81,8 @@ export interface Moments {
   'message-delivered': (stanza: Stanza, to: readonly Session[], origin: Origin) => void;
   /** A message for a local account found no session that takes it. True: kept; else it bounces. */
   'message-undelivered': (stanza: Stanza, origin: Origin) => boolean | Promise<boolean>;
+  /** A message was kept for a local user who is away; `waiting` are kept now. */
+  'message-kept': (stanza: Stanza, waiting: number) => void | Promise<void>;
   /** A roster item of a local user changed (RFC 6121 §2, §3). */
   'roster-changed': (user: Jid, contact: Jid) => void;
   /** What a source (calendar, phone) knows of a user's presence changed; null: it knows nothing any more. */

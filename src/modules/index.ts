@@ -10,6 +10,7 @@ import { ping } from './ping.ts';
 import { presence } from './presence.ts';
 import { privateStorage } from './private.ts';
 import { pep } from './pubsub/personal.ts';
+import { pubsub } from './pubsub/service.ts';
 import { registration } from './registration.ts';
 import { roster } from './roster.ts';
 import { time } from './time.ts';
@@ -27,6 +28,7 @@ export const modules: readonly Module[] = [
   carbons,
   offline,
   disco,
+  pubsub,
   ping,
   version,
   time,

@@ -10,6 +10,7 @@ import { answerRequest } from './answers.ts';
 import { takeAnswer } from './approval.ts';
 import { personalNode } from './discovery.ts';
 import { sendLast, tellSubscription } from './events.ts';
+import { personalFeatures } from './features.ts';
 import { factsOf, type Host } from './host.ts';
 import { Interests, type Wanted } from './interest.ts';
 import { type Item, type Node, personalDefaults } from './node.ts';
@@ -17,49 +18,6 @@ import { bareOf, nodesOf } from './nodes.ts';
 
 /** Told of what changes at a node of an account: avatars and bookmarks are kept in step elsewhere. */
 export type PersonalListener = (owner: Jid, node: Node, ids: readonly string[], item: Item | null) => void;
-
-export const personalFeatures: readonly string[] = [
-  'access-authorize',
-  'access-open',
-  'access-presence',
-  'access-roster',
-  'access-whitelist',
-  'auto-create',
-  'auto-subscribe',
-  'config-node',
-  'create-and-configure',
-  'create-nodes',
-  'delete-items',
-  'delete-nodes',
-  'filtered-notifications',
-  'instant-nodes',
-  'item-ids',
-  'last-published',
-  'manage-subscriptions',
-  'member-affiliation',
-  'meta-data',
-  'modify-affiliations',
-  'multi-items',
-  'outcast-affiliation',
-  'persistent-items',
-  'presence-subscribe',
-  'publish',
-  'publish-node-full',
-  'publish-only-affiliation',
-  'publish-options',
-  'publisher-affiliation',
-  'purge-nodes',
-  'retract-items',
-  'retrieve-affiliations',
-  'retrieve-default',
-  'retrieve-default-sub',
-  'retrieve-items',
-  'retrieve-subscriptions',
-  'rsm',
-  'subscribe',
-  'subscription-notifications',
-  'subscription-options',
-].map(name => `${ns.pubsub}#${name}`);
 
 export const pep: Module = {
   name: 'pep',

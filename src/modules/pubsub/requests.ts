@@ -29,7 +29,9 @@ export type UseCases = Readonly<Record<string, UseCase>>;
 export function answer(cases: UseCases, host: Host, type: string, from: Jid, pubsub: Element): ReturnType<UseCase> {
   const names = Object.keys(cases);
   const all = pubsub.all().filter(child => child.ns === pubsub.ns);
-  const action = all.find(({ name }) => names.includes(`${type} ${name}`)) ?? all[0];
+  const known = all.filter(({ name }) => names.includes(`${type} ${name}`));
+  // Options can stand beside a subscription: then that is what is asked for.
+  const action = known.find(({ name }) => name !== 'options') ?? known[0] ?? all[0];
   if (!action) throw new StanzaError('bad-request', 'a request says what is wanted');
   const useCase = cases[`${type} ${action.name}`];
   if (!useCase) throw new StanzaError('feature-not-implemented', `${action.name} is not for a request of type ${type}`);
