@@ -12,6 +12,8 @@ export interface Account {
   tls: boolean;
   /** Registers the account first (XEP-0077). */
   register?: boolean;
+  /** Stays unavailable: what it costs is the session alone, not the presence of an account's other sessions. */
+  quiet?: boolean;
 }
 
 export interface Connection {
@@ -85,7 +87,7 @@ function header(ns: string, to: string): string {
 
 /** Logs in with PLAIN, binds and becomes available. */
 export async function login(account: Account): Promise<Connection> {
-  const { host, port, domain, user, resource, tls, register } = account;
+  const { host, port, domain, user, resource, tls, register, quiet } = account;
   const open = header('jabber:client', domain);
   const talk = new Talk(createConnection({ host, port }));
   await talk.ask(open, '</stream:features>');
@@ -107,7 +109,7 @@ export async function login(account: Account): Promise<Connection> {
   await talk.ask(open, '</stream:features>');
   const bind = `<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>${resource}</resource></bind>`;
   await talk.ask(`<iq type='set' id='b'>${bind}</iq>`, '</iq>');
-  await talk.ask('<presence/>', '<presence');
+  if (!quiet) await talk.ask('<presence/>', '<presence');
   return handOver(talk, `${user}@${domain}/${resource}`);
 }
 

@@ -176,10 +176,11 @@ const idle: Scenario = {
     await after(2);
     const before = usageOf(server.pid).memory;
     const sessions: Connection[] = [];
+    const { host, domain } = server;
+    const tls = security === 'tls';
     const open = async (n: number) => {
-      sessions.push(
-        await client({ ...server, registers: false, account: async () => {} }, `idle${n % users}`, security, `r${n}`),
-      );
+      const user = `idle${n % users}`;
+      sessions.push(await login({ host, port: 5222, domain, user, resource: `r${n}`, tls, quiet: true }));
     };
     let next = 0;
     await Promise.all(

@@ -13,9 +13,18 @@ export function channelBindings(socket: TLSSocket, serverCertificate?: Uint8Arra
     bindings.set('tls-exporter', socket.exportKeyingMaterial(32, 'EXPORTER-Channel-Binding', Buffer.alloc(0)));
   }
   const certificate = serverCertificate ?? socket.getPeerCertificate()?.raw;
-  const endPoint = certificate && serverEndPoint(certificate);
+  const endPoint = certificate && knownEndPoint(certificate);
   if (endPoint) bindings.set('tls-server-end-point', endPoint);
   return bindings;
+}
+
+const endPoints = new WeakMap<Uint8Array, Uint8Array | null>();
+
+/** Our own certificates are hashed once, not at each login: reading one takes memory that is given back late. */
+function knownEndPoint(der: Uint8Array): Uint8Array | null {
+  let endPoint = endPoints.get(der);
+  if (endPoint === undefined) endPoints.set(der, (endPoint = serverEndPoint(der)));
+  return endPoint;
 }
 
 /** The hash of a certificate by the hash of its signature, MD5 and SHA-1 as SHA-256 (RFC 5929 §4.1); null where that has none. */
