@@ -1,6 +1,8 @@
 // The modules, in the order in which they start: filters and listeners run in this order.
 import type { Module } from '../hub/module.ts';
+import { avatars } from './avatars.ts';
 import { blocking } from './blocking.ts';
+import { bookmarks } from './bookmarks.ts';
 import { caps } from './caps.ts';
 import { carbons } from './carbons.ts';
 import { disco } from './disco.ts';
@@ -20,6 +22,7 @@ import { version } from './version.ts';
 export { removeAccount } from './registration.ts';
 
 export const modules: readonly Module[] = [
+  avatars,
   blocking,
   roster,
   caps,
@@ -29,6 +32,7 @@ export const modules: readonly Module[] = [
   offline,
   disco,
   pubsub,
+  bookmarks,
   ping,
   version,
   time,

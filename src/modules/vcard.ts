@@ -4,6 +4,7 @@ import { el } from '../xmpp/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import { parseElement } from '../xmpp/payload.ts';
+import { takeAvatar, withAvatar } from './avatars.ts';
 
 const largest = 128 * 1024;
 
@@ -19,12 +20,14 @@ export const vcard: Module = {
       const user = to.bare.toString();
       if (stanza.type === 'get') {
         const row = select.get(user);
-        if (row) return parseElement(String(row.vcard));
+        const stored = withAvatar(hub, to.bare, from, row ? parseElement(String(row.vcard)) : null);
+        if (stored) return stored;
         if (from.bare.equals(to.bare)) return el('vCard', ns.vcard);
-        throw new StanzaError('item-not-found');
+        // An account without a vCard and an address without an account look the same (XEP-0054 §3.3).
+        throw new StanzaError('service-unavailable');
       }
       if (!from.bare.equals(to.bare)) throw new StanzaError('forbidden', 'that vCard is not yours');
-      const text = query.toString();
+      const text = (await takeAvatar(hub, to.bare, query)).toString();
       if (text.length > largest) throw new StanzaError('not-acceptable', `a vCard has at most ${largest} characters`);
       hub.store.prepare('INSERT OR REPLACE INTO vcards (user, vcard) VALUES (?, ?)').run(user, text);
       await hub.store.durable();

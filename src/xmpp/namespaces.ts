@@ -57,12 +57,11 @@ export const ns = {
   avatarConversion: 'urn:xmpp:pep-vcard-conversion:0',
   vcardUpdate: 'vcard-temp:x:update',
   vcard4: 'urn:ietf:params:xml:ns:vcard-4.0',
-  vcard4Node: 'urn:xmpp:vcard4',
+  contacts: 'urn:xmpp:contacts',
   bookmarks: 'urn:xmpp:bookmarks:1',
   bookmarksConversion: 'urn:xmpp:bookmarks:1#compat',
   bookmarksPepConversion: 'urn:xmpp:bookmarks:1#compat-pep',
   privateBookmarks: 'storage:bookmarks',
-  nick: 'http://jabber.org/protocol/nick',
 } as const;
 
 /** Whether `name` is one of the three content namespaces, which mean the same thing on their own streams (RFC 6120 §4.8.2). */

@@ -1,5 +1,6 @@
 // Personal eventing: every account is a pubsub service of its own, and presence subscribes to it (XEP-0163).
 import type { Hub, Module, Session } from '../../hub/module.ts';
+import type { Element } from '../../xmpp/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { ns } from '../../xmpp/namespaces.ts';
@@ -13,19 +14,20 @@ import { sendLast, tellSubscription } from './events.ts';
 import { personalFeatures } from './features.ts';
 import { factsOf, type Host } from './host.ts';
 import { Interests, type Wanted } from './interest.ts';
-import { type Item, type Node, personalDefaults } from './node.ts';
+import { type Item, type Node, type NodeConfig, personalDefaults } from './node.ts';
 import { bareOf, nodesOf } from './nodes.ts';
+import { defaultsFor, publishItem } from './publisher.ts';
 
 /** Told of what changes at a node of an account: avatars and bookmarks are kept in step elsewhere. */
 export type PersonalListener = (owner: Jid, node: Node, ids: readonly string[], item: Item | null) => void;
 
 export const pep: Module = {
   name: 'pep',
-  implements: ['XEP-0060', 'XEP-0163', 'XEP-0223', 'XEP-0222', 'XEP-0059'],
+  implements: ['XEP-0060', 'XEP-0163', 'XEP-0223', 'XEP-0222', 'XEP-0059', 'XEP-0292'],
   start(hub) {
     const personal = personalOf(hub);
     hub.identity('account', { category: 'pubsub', type: 'pep' });
-    hub.feature('account', ns.pubsub, `${ns.pubsub}#pubsub-on-a-jid`, ...personalFeatures);
+    hub.feature('account', ns.pubsub, `${ns.pubsub}#pubsub-on-a-jid`, ...personalFeatures, ns.vcard4);
     hub.discoNodes((request, node) => {
       if (request.to.isDomain) return null;
       return personalNode(personal.host(request.to), request.from, node);
@@ -89,6 +91,14 @@ export class Personal {
         for (const listener of this.#listeners) listener(jid, node, ids, item);
       },
     };
+  }
+
+  /** Publishes in an account's name, and makes the node where there is none, with `config` besides its defaults. */
+  async publish(account: Jid, name: string, item: Element, config: Partial<NodeConfig> = {}): Promise<void> {
+    const host = this.host(account);
+    const made = { ...defaultsFor(host, name), ...config };
+    const node = this.nodes.get(host.address, name) ?? this.nodes.create(host.address, name, host.address, made);
+    await publishItem(host, node, item, host.jid);
   }
 
   /** XEP-0163 §4.3: the account's own resources, contacts that may see the node, and who subscribed to it. */

@@ -64,11 +64,17 @@ function optionsOf({ pubsub }: Call): FormValues | null {
 }
 
 /** What nodes that a specification names are configured with where the publisher says nothing. */
-function defaultsFor(host: Host, name: string): NodeConfig {
-  // XEP-0402 §3: bookmarks are many, and nobody else's business.
-  if (name !== ns.bookmarks) return host.defaults;
-  return { ...host.defaults, accessModel: 'whitelist', maxItems: limits.items, sendLast: 'never' };
+export function defaultsFor(host: Host, name: string): NodeConfig {
+  const own = host.personal ? privateNodes.get(name) : undefined;
+  return own ? { ...host.defaults, accessModel: 'whitelist', ...own } : host.defaults;
 }
+
+/** What is nobody else's business (XEP-0223): bookmarks and the user's own notes on contacts. */
+const privateNodes: ReadonlyMap<string, Partial<NodeConfig>> = new Map([
+  [ns.bookmarks, { maxItems: limits.items, sendLast: 'never' }],
+  [ns.privateBookmarks, {}],
+  [ns.contacts, { maxItems: limits.items }],
+]);
 
 /**
  * Publishes an item, which is allowed, and resolves with its id once it is kept; null where none is kept. Throws a
