@@ -10,15 +10,13 @@ import type { Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import type {
   DiscoIdentity,
-  DiscoNode,
-  DiscoNodeSource,
+  DiscoNodes,
   Hub,
   IqHandler,
   IqScope,
   Module,
   Moments,
   Registrar,
-  Request,
   Session,
   Sessions,
 } from './module.ts';
@@ -67,7 +65,7 @@ export class Kernel implements Hub {
   readonly #features = { domain: new Set<string>(), account: new Set<string>() };
   readonly #identities = { domain: [] as DiscoIdentity[], account: [] as DiscoIdentity[] };
   readonly #items: ((domain: string) => { jid: string; name?: string }[])[] = [];
-  readonly #discoNodes: DiscoNodeSource[] = [];
+  readonly #nodes: DiscoNodes[] = [];
   readonly #waiting = new Map<string, Waiting>();
   readonly #stops: (() => void | Promise<void>)[] = [];
   readonly modules: Module[] = [];
@@ -152,16 +150,12 @@ export class Kernel implements Hub {
     return this.#items.flatMap(source => source(domain));
   }
 
-  discoNodes(source: DiscoNodeSource): void {
-    this.#discoNodes.push(source);
+  discoNodes(nodes: DiscoNodes): void {
+    this.#nodes.push(nodes);
   }
 
-  async discoNode(request: Request, node: string): Promise<DiscoNode | null> {
-    for (const source of this.#discoNodes) {
-      const found = await source(request, node);
-      if (found) return found;
-    }
-    return null;
+  nodesAt(_domain: string): DiscoNodes[] {
+    return this.#nodes;
   }
 
   serve(service: Service): void {

@@ -63,6 +63,16 @@ export type IqHandler = (request: Request) => Element | Stanza | null | Promise<
  */
 export type IqScope = 'domain' | 'account' | 'own-account' | 'any';
 
+/**
+ * Answers discovery of nodes at the domain or at accounts (XEP-0030 §3.2, §4.2). Null: the node is none of its own. Of
+ * accounts anybody may ask, so a source decides who gets to know what. Items are asked for a node of '' as well: that
+ * is the account itself.
+ */
+export interface DiscoNodes {
+  info?(node: string, request: Request): Element | null | Promise<Element | null>;
+  items?(node: string, request: Request): Element | null | Promise<Element | null>;
+}
+
 /** The moments modules can hang on: a closed list. A listener of a moment with an answer returns true to consume. */
 export interface Moments {
   /** A session has bound its resource. */
@@ -100,27 +110,6 @@ export interface DiscoIdentity {
   name?: string;
 }
 
-/** What a node of an entity says of itself in service discovery (XEP-0030 §3.2, §4.2). */
-export interface DiscoNode {
-  readonly identities?: readonly DiscoIdentity[];
-  readonly features?: readonly string[];
-  /** Extended information (XEP-0128). */
-  readonly forms?: readonly Element[];
-  readonly items?: readonly DiscoItem[];
-}
-
-export interface DiscoItem {
-  readonly jid: string;
-  readonly node?: string;
-  readonly name?: string;
-}
-
-/**
- * Answers disco#info and disco#items for nodes of a domain or an account; null: the node is none of its own. A node of ''
- * is the entity itself, whose items a source can add to. Throws a StanzaError to refuse.
- */
-export type DiscoNodeSource = (request: Request, node: string) => DiscoNode | null | Promise<DiscoNode | null>;
-
 /** Answers a registration request of a client that has not authenticated; `remote` is its address. */
 export type Registrar = (domain: string, request: Stanza, query: Element, remote: string) => Promise<Stanza>;
 
@@ -150,10 +139,9 @@ export interface Hub {
   /** Adds a source of the domain's disco#items. */
   itemsFrom(source: (domain: string) => { jid: string; name?: string }[]): void;
   items(domain: string): { jid: string; name?: string }[];
-  /** Adds a source of nodes for the disco of domains and accounts. */
-  discoNodes(source: DiscoNodeSource): void;
-  /** What the first source that knows the node says of it. */
-  discoNode(request: Request, node: string): Promise<DiscoNode | null>;
+  /** Answers discovery of nodes. */
+  discoNodes(nodes: DiscoNodes): void;
+  nodesAt(domain: string): DiscoNodes[];
   /** Serves domains of the module's own; an address that the configuration names goes where that says. */
   serve(service: Service): void;
   /** Adds to the stream features that a client sees once it is authenticated. */

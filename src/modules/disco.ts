@@ -1,7 +1,7 @@
 // Service discovery for the domain and for accounts, and for the nodes that modules add to them (XEP-0030, XEP-0128).
-import type { DiscoIdentity, DiscoItem, DiscoNode, Hub, Module, Request } from '../hub/module.ts';
+import type { DiscoIdentity, DiscoNodes, Hub, Module, Request } from '../hub/module.ts';
 import { type Element, el } from '../xmpp/element.ts';
-import { StanzaError } from '../xmpp/errors.ts';
+import { type StanzaCondition, StanzaError } from '../xmpp/errors.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import { rostersOf } from './rosters.ts';
 
@@ -17,6 +17,13 @@ export const disco: Module = {
     hub.iq(ns.discoItems, 'query', 'any', request => items(hub, request));
   },
 };
+
+/** An item of disco#items. */
+export interface DiscoItem {
+  readonly jid: string;
+  readonly node?: string;
+  readonly name?: string;
+}
 
 /** What a disco#info result holds (XEP-0030 §3.1). */
 export function infoElement(
@@ -48,29 +55,27 @@ export function itemsElement(node: string, listed: readonly DiscoItem[]): Elemen
 async function info(hub: Hub, request: Request): Promise<Element> {
   const node = nodeOf(request);
   const of = request.to.isDomain ? 'domain' : 'account';
-  const open = await maySee(hub, request);
-  if (node === '') {
-    if (!open) throw new StanzaError('service-unavailable');
-    const own = await hub.discoNode(request, '');
-    return infoElement('', hub.identities(of), hub.features(of), own?.forms);
+  if (node !== '') {
+    const found = await ofNode(hub, request, nodes => nodes.info?.(node, request));
+    // To strangers an account's unknown node and an unknown account look the same (XEP-0030 §8).
+    return found ?? refuse((await maySee(hub, request)) ? 'item-not-found' : 'service-unavailable');
   }
-  const found = await findNode(hub, request, node);
-  // To strangers an account's unknown node and an unknown account look the same (XEP-0030 §8).
-  if (!found) throw new StanzaError(open ? 'item-not-found' : 'service-unavailable');
-  return infoElement(node, found.identities ?? [], found.features ?? [], found.forms);
+  if (!(await maySee(hub, request))) refuse('service-unavailable');
+  return infoElement('', hub.identities(of), hub.features(of));
 }
 
 async function items(hub: Hub, request: Request): Promise<Element> {
   const node = nodeOf(request);
-  const found = await findNode(hub, request, node);
-  if (found) {
-    const added = request.to.isDomain && node === '' ? hub.items(request.to.domain) : [];
-    return itemsElement(node, [...added, ...(found.items ?? [])]);
-  }
-  if (node === '') return itemsElement('', request.to.isDomain ? hub.items(request.to.domain) : []);
-  if (await maySee(hub, request)) throw new StanzaError('item-not-found');
+  if (request.to.isDomain && node === '') return itemsElement('', hub.items(request.to.domain));
+  const found = await ofNode(hub, request, nodes => nodes.items?.(node, request));
+  if (found) return found;
+  if (node !== '' && (await maySee(hub, request))) refuse('item-not-found');
   // A stranger gets an empty list whether or not there is such an account (XEP-0030 §8).
   return itemsElement(node, []);
+}
+
+function refuse(condition: StanzaCondition): never {
+  throw new StanzaError(condition);
 }
 
 function nodeOf({ stanza, query }: Request): string {
@@ -78,14 +83,22 @@ function nodeOf({ stanza, query }: Request): string {
   return query.attrs.node ?? '';
 }
 
-/** What a module says of a node; what it refuses to tell looks like nothing. */
-async function findNode(hub: Hub, request: Request, node: string): Promise<DiscoNode | null> {
-  try {
-    return await hub.discoNode(request, node);
-  } catch (error) {
-    if (error instanceof StanzaError && !(await maySee(hub, request))) return null;
-    throw error;
+/** The answer of the first who knows the node; what it refuses to tell a stranger looks like nothing. */
+async function ofNode(
+  hub: Hub,
+  request: Request,
+  ask: (nodes: DiscoNodes) => Element | null | undefined | Promise<Element | null>,
+): Promise<Element | null> {
+  for (const nodes of hub.nodesAt(request.to.domain)) {
+    try {
+      const answer = await ask(nodes);
+      if (answer) return answer;
+    } catch (error) {
+      if (error instanceof StanzaError && !(await maySee(hub, request))) return null;
+      throw error;
+    }
   }
+  return null;
 }
 
 /** Whether the sender may know of the entity: everybody of a domain, those who see its presence of an account. */

@@ -1,9 +1,9 @@
 // What service discovery tells of nodes: their kind, their metadata and their items (XEP-0060 §5.2–§5.5).
-import type { DiscoItem, DiscoNode } from '../../hub/module.ts';
-import { StanzaError } from '../../xmpp/errors.ts';
+import type { Element } from '../../xmpp/element.ts';
 import { type Field, formElement } from '../../xmpp/form.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { ns } from '../../xmpp/namespaces.ts';
+import { type DiscoItem, infoElement, itemsElement } from '../disco.ts';
 import { refuseReader, refuseSubscriber } from './access.ts';
 import { configForm } from './config.ts';
 import { factsOf, type Host } from './host.ts';
@@ -12,7 +12,7 @@ import { limits, type Node } from './node.ts';
 const metadataForm = `${ns.pubsub}#meta-data`;
 
 /** The nodes that somebody may subscribe to or read, as items of the service; the first hundreds. */
-export function nodeItems(host: Host, who: Jid): DiscoItem[] {
+function nodeItems(host: Host, who: Jid): DiscoItem[] {
   const items: DiscoItem[] = [];
   for (const node of host.nodes.of(host.address).values()) {
     if (items.length >= limits.page) break;
@@ -22,26 +22,33 @@ export function nodeItems(host: Host, who: Jid): DiscoItem[] {
   return items;
 }
 
-/** What discovery says of a node; null where there is none. What somebody may not subscribe to tells nothing. */
-export function nodeInfo(host: Host, who: Jid, name: string): DiscoNode | null {
+/** The node of that name; null where there is none. Throws a StanzaError where somebody may not know of it. */
+function visibleNode(host: Host, who: Jid, name: string): Node | null {
   const node = host.nodes.get(host.address, name);
   if (!node) return null;
-  const facts = factsOf(host, node, who);
-  const refused = refuseSubscriber(facts);
-  if (refused) throw facts.affiliation === 'outcast' ? new StanzaError('forbidden') : refused;
-  const ids = refuseReader(facts) ? [] : host.nodes.items.ids(node, limits.page);
-  return {
-    identities: [{ category: 'pubsub', type: 'leaf', name: node.config.title || undefined }],
-    features: [ns.pubsub, ns.discoInfo, ns.discoItems],
-    forms: [metadata(host, node)],
-    items: ids.map(id => ({ jid: host.address, name: id })),
-  };
+  const refused = refuseSubscriber(factsOf(host, node, who));
+  if (refused) throw refused;
+  return node;
 }
 
-/** As much for an account: a node of '' is the account itself. */
-export function personalNode(host: Host, who: Jid, name: string): DiscoNode | null {
-  if (name !== '') return nodeInfo(host, who, name);
-  return host.nodes.has(host.address) ? { items: nodeItems(host, who) } : null;
+/** disco#info of a node; null where there is none. What somebody may not subscribe to tells nothing. */
+export function nodeInfo(host: Host, who: Jid, name: string): Element | null {
+  const node = visibleNode(host, who, name);
+  if (!node) return null;
+  const identity = { category: 'pubsub', type: 'leaf', name: node.config.title || undefined };
+  return infoElement(name, [identity], [ns.pubsub, ns.discoInfo, ns.discoItems], [metadata(host, node)]);
+}
+
+/** disco#items of a node, or with a name of '' of the service itself; null where there is no such node. */
+export function itemsOf(host: Host, who: Jid, name: string): Element | null {
+  if (name === '') return itemsElement('', nodeItems(host, who));
+  const node = visibleNode(host, who, name);
+  if (!node) return null;
+  const ids = refuseReader(factsOf(host, node, who)) ? [] : host.nodes.items.ids(node, limits.page);
+  return itemsElement(
+    name,
+    ids.map(id => ({ jid: host.address, name: id })),
+  );
 }
 
 function metadata(host: Host, node: Node): ReturnType<typeof formElement> {

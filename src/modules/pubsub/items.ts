@@ -1,13 +1,13 @@
 // The items of nodes, the newest last published: pages of them, and what bounds their number and size.
 import type { Row, Store } from '../../hub/store.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
-import type { ResultSetPage, ResultSetRequest } from '../../xmpp/result-set.ts';
+import type { PageAnswer, PageRequest } from '../../xmpp/result-set.ts';
 import { type Item, limits, type Node } from './node.ts';
 
 export interface Page {
   /** The newest first. */
   readonly items: readonly Item[];
-  readonly set: ResultSetPage;
+  readonly answer: PageAnswer;
   /** Whether there are more than were asked for or fit. */
   readonly truncated: boolean;
 }
@@ -94,12 +94,12 @@ export class Items {
    * A page of the items, the newest first (XEP-0060 §6.5.4, XEP-0059); at most `limits.page` items and about
    * `limits.pageSize` characters. Throws a StanzaError `item-not-found` where the page starts at an item that is not there.
    */
-  page(node: Node, wanted: ResultSetRequest): Page {
+  page(node: Node, wanted: PageRequest): Page {
     const count = this.count(node);
-    const most = Math.min(wanted.max ?? limits.page, limits.page);
-    if (most === 0) return { items: [], set: { count }, truncated: count > 0 };
-    const backwards = wanted.before !== undefined;
-    const rows = backwards ? this.#before(node, wanted.before!, most) : this.#from(node, wanted, most);
+    const nothing = { items: [], answer: { first: null, last: null, count } };
+    if (wanted.max === 0) return { ...nothing, truncated: count > 0 };
+    const backwards = wanted.before !== null;
+    const rows = backwards ? this.#before(node, wanted.before, wanted.max) : this.#from(node, wanted);
     const items: Item[] = [];
     let size = 0;
     for (const row of rows) {
@@ -109,20 +109,20 @@ export class Items {
       items.push(item);
     }
     if (backwards) items.reverse();
-    if (items.length === 0) return { items, set: { count }, truncated: false };
+    if (items.length === 0) return { ...nothing, truncated: false };
     const first = items[0].id;
     const newer = this.#store.prepare('SELECT count(*) AS n FROM pubsub_items WHERE node = ? AND seq > ?');
-    const firstIndex = Number(newer.get(node.id, this.#place(node, first))?.n);
-    const set = { first, firstIndex, last: items[items.length - 1].id, count };
-    return { items, set, truncated: items.length < count };
+    const index = Number(newer.get(node.id, this.#place(node, first))?.n);
+    const answer = { first, index, last: items[items.length - 1].id, count };
+    return { items, answer, truncated: items.length < count };
   }
 
-  #from(node: Node, { after, index = 0 }: ResultSetRequest, most: number): Row[] {
+  #from(node: Node, { after, index, max }: PageRequest): Row[] {
     const rows = this.#store.prepare(
       'SELECT * FROM pubsub_items WHERE node = ? AND seq < ? ORDER BY seq DESC LIMIT ? OFFSET ?',
     );
-    const below = after === undefined ? Number.MAX_SAFE_INTEGER : this.#place(node, after);
-    return rows.all(node.id, below, most, after === undefined ? index : 0);
+    const below = after === null ? Number.MAX_SAFE_INTEGER : this.#place(node, after);
+    return rows.all(node.id, below, max, index ?? 0);
   }
 
   #before(node: Node, before: string, most: number): Row[] {

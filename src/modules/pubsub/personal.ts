@@ -9,7 +9,7 @@ import { rostersOf } from '../rosters.ts';
 import { refuseReader, refuseSubscriber } from './access.ts';
 import { answerRequest } from './answers.ts';
 import { takeAnswer } from './approval.ts';
-import { personalNode } from './discovery.ts';
+import { itemsOf, nodeInfo } from './discovery.ts';
 import { sendLast, tellSubscription } from './events.ts';
 import { personalFeatures } from './features.ts';
 import { factsOf, type Host } from './host.ts';
@@ -28,9 +28,9 @@ export const pep: Module = {
     const personal = personalOf(hub);
     hub.identity('account', { category: 'pubsub', type: 'pep' });
     hub.feature('account', ns.pubsub, `${ns.pubsub}#pubsub-on-a-jid`, ...personalFeatures, ns.vcard4);
-    hub.discoNodes((request, node) => {
-      if (request.to.isDomain) return null;
-      return personalNode(personal.host(request.to), request.from, node);
+    hub.discoNodes({
+      info: (node, { from, to }) => (to.isDomain ? null : nodeInfo(personal.host(to), from, node)),
+      items: (node, { from, to }) => (to.isDomain ? null : itemsOf(personal.host(to), from, node)),
     });
     for (const space of [ns.pubsub, ns.pubsubOwner]) {
       hub.iq(space, 'pubsub', 'account', request => answerRequest(personal.host(request.to), request));

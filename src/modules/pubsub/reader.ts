@@ -2,7 +2,7 @@
 import { type Element, el } from '../../xmpp/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { ns } from '../../xmpp/namespaces.ts';
-import { readResultSet, resultSet } from '../../xmpp/result-set.ts';
+import { pageElement, readPage } from '../../xmpp/result-set.ts';
 import { refuseReader } from './access.ts';
 import { unsupported } from './errors.ts';
 import { itemElement } from './events.ts';
@@ -24,12 +24,14 @@ function items(call: Call): Element {
   if (!node.config.persistItems && node.config.sendLast === 'never') throw unsupported('persistent-items');
   const named = action.all('item');
   if (named.length > 0) return answer(node, namedItems(call, node, named));
-  const wanted = readResultSet(pubsub);
+  const set = pubsub.child('set', ns.resultSet);
   const recent = recentOf(action);
-  const page = host.nodes.items.page(node, wanted ?? { max: recent });
+  const wanted = readPage(set, Math.min(recent ?? limits.page, limits.page), limits.page);
+  const page = host.nodes.items.page(node, wanted);
   // Whoever asks for the most recent few expects no more than those (XEP-0060 §6.5.7).
   const shown = recent === undefined ? page.items : page.items.slice(0, recent);
-  return answer(node, shown, wanted || (page.truncated && recent === undefined) ? resultSet(page.set) : null);
+  const paged = set !== null || (page.truncated && recent === undefined);
+  return answer(node, shown, paged ? pageElement(page.answer) : null);
 }
 
 function recentOf(action: Element): number | undefined {

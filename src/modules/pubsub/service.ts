@@ -12,7 +12,7 @@ import { infoElement, itemsElement } from '../disco.ts';
 import { refuseReader, refuseSubscriber } from './access.ts';
 import { answerRequest } from './answers.ts';
 import { takeAnswer } from './approval.ts';
-import { nodeInfo, nodeItems } from './discovery.ts';
+import { itemsOf, nodeInfo } from './discovery.ts';
 import { sendLast } from './events.ts';
 import { personalFeatures } from './features.ts';
 import { factsOf, type Host } from './host.ts';
@@ -113,16 +113,13 @@ class PubsubService {
     }
     if (node === ns.commands)
       return infoElement(node, [{ category: 'automation', type: 'command-list' }], [ns.commands]);
-    const found = nodeInfo(this.host, from!, node);
-    if (!found) throw new StanzaError('item-not-found', 'there is no such node');
-    return infoElement(node, found.identities ?? [], found.features ?? [], found.forms);
+    return nodeInfo(this.host, from!, node) ?? missing();
   }
 
   async #items({ type, from, to }: Stanza, query: Element): Promise<Element> {
     if (type !== 'get') throw new StanzaError('not-allowed', 'discovery only asks');
     const { node = '' } = query.attrs;
     offlineNode(this.host);
-    if (node === '') return itemsElement('', nodeItems(this.host, from!));
     if (node === ns.commands) {
       const listed = await this.#commands.list(from!, to!);
       return itemsElement(
@@ -130,9 +127,7 @@ class PubsubService {
         listed.map(command => ({ jid: this.host.address, ...command })),
       );
     }
-    const found = nodeInfo(this.host, from!, node);
-    if (!found) throw new StanzaError('item-not-found', 'there is no such node');
-    return itemsElement(node, found.items ?? []);
+    return itemsOf(this.host, from!, node) ?? missing();
   }
 
   async #message(message: Stanza): Promise<void> {
@@ -162,6 +157,10 @@ class PubsubService {
       if (concerned && !refuseReader(factsOf(this.host, node, session.jid))) sendLast(this.host, node, session.jid);
     }
   }
+}
+
+function missing(): never {
+  throw new StanzaError('item-not-found', 'there is no such node');
 }
 
 function isElement(answer: Element | Stanza | null): answer is Element | null {
