@@ -61,7 +61,11 @@ async function info(hub: Hub, request: Request): Promise<Element> {
     return found ?? refuse((await maySee(hub, request)) ? 'item-not-found' : 'service-unavailable');
   }
   if (!(await maySee(hub, request))) refuse('service-unavailable');
-  return infoElement('', hub.identities(of), hub.features(of));
+  // What it is in the first place stands in the first place (XEP-0030 §3.1).
+  const primary = of === 'domain' ? 'server' : 'account';
+  const identities = hub.identities(of);
+  const sorted = [...identities].sort((a, b) => Number(b.category === primary) - Number(a.category === primary));
+  return infoElement('', sorted, hub.features(of));
 }
 
 async function items(hub: Hub, request: Request): Promise<Element> {
