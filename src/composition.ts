@@ -9,8 +9,10 @@ import { LocalRoute, SessionTable } from './c2s/sessions.ts';
 import type { Accounts } from './cli/account.ts';
 import { ComponentServer } from './components/server.ts';
 import { createAccounts } from './directory/accounts.ts';
-import { judgePeer, type Roots, readRoots } from './federation/identity.ts';
+import { authorities, judgePeer, type Roots, readRoots } from './federation/identity.ts';
 import { Links } from './federation/links.ts';
+import { Posh } from './federation/posh.ts';
+import { prove } from './federation/proofs.ts';
 import { AdminServer } from './hub/admin.ts';
 import { Certificates } from './hub/certificates.ts';
 import { type Config, changed, type Endpoint, type ListenerName } from './hub/config.ts';
@@ -149,10 +151,12 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
   const certificates = await Certificates.open(config, others, log);
   undo.push(() => certificates.close());
   let roots: Roots = readRoots(config.tls.trust);
+  const posh = new Posh({ resolver, authorities: () => authorities(config.tls.trust) });
   links.attach(hub, {
     resolver,
     contextFor: domain => certificates.contextFor(config.aliases.get(domain) ?? domain),
     judge: (socket, domain) => judgePeer(socket, domain, roots),
+    prove: (socket, domain, target) => prove({ resolver, posh, roots: () => roots }, socket, domain, target),
     dialbackSecret: config.federation.dialbackSecret || keptSecret(config.data, 'dialback'),
   });
   const clients = new ClientServer(hub, table, {

@@ -4,6 +4,7 @@ import type { RunningHub } from './composition.ts';
 import { type AdminCommand, UsageError } from './hub/admin.ts';
 import { loadConfig } from './hub/config.ts';
 import { formatEndpoint } from './hub/listener.ts';
+import { parseRate } from './hub/settings.ts';
 import { version } from './hub/version.ts';
 import { el } from './xmpp/element.ts';
 import { Jid } from './xmpp/jid.ts';
@@ -83,9 +84,9 @@ async function federation(running: RunningHub, args: readonly string[]): Promise
   const [verb, subject] = args;
   if (verb === 'list' && args.length === 1) return links.list();
   const domain = subject?.startsWith('*.') ? subject.toLowerCase() : Jid.tryParse(subject ?? '')?.domain;
-  if (!domain || args.length !== 2) {
+  if (!domain || args.length !== (verb === 'throttle' ? 3 : 2)) {
     throw new UsageError(
-      'federation takes: list | show DOMAIN | allow DOMAIN | deny DOMAIN | reset DOMAIN | close DOMAIN | ping DOMAIN',
+      'federation takes: list | show DOMAIN | allow DOMAIN | deny DOMAIN | reset DOMAIN | close DOMAIN | ping DOMAIN | throttle DOMAIN RATE|off',
     );
   }
   switch (verb) {
@@ -99,6 +100,12 @@ async function federation(running: RunningHub, args: readonly string[]): Promise
       return (await links.policy.clear(domain))
         ? `the file counts for ${domain} again`
         : `nothing was changed for ${domain}`;
+    case 'throttle': {
+      const rate = args[2] === 'off' ? null : parseRate(args[2]);
+      if (rate === null && args[2] !== 'off') throw new UsageError(`${args[2]} is not a rate such as 8KiB/s, nor off`);
+      await links.throttle(domain, rate);
+      return rate === null ? `${domain} is no longer throttled` : `${domain} is read at ${args[2]} from now on`;
+    }
     case 'close':
       return `${links.close(domain)} links closed`;
     case 'ping': {

@@ -63,14 +63,16 @@ export const commands: readonly Command[] = [
   asked(
     'federation',
     'see and steer the links with other domains',
-    'list | show DOMAIN | allow DOMAIN | deny DOMAIN | reset DOMAIN | close DOMAIN | ping DOMAIN',
+    'list | show DOMAIN | allow DOMAIN | deny DOMAIN | reset DOMAIN | close DOMAIN | ping DOMAIN | throttle DOMAIN RATE|off',
     `list    a line for each link
 show    policy, links, and the story of each link's making
 allow   lets a domain in, whatever the file says; deny keeps it out and closes its links
 reset   forgets allow and deny: the file counts again
 close   closes the links with a domain; ping makes one and asks for an answer
+throttle reads what comes from a domain at this rate, per stream, until it is turned off
   isthmus federation show partner.test
-  isthmus federation deny '*.spam.test'`,
+  isthmus federation deny '*.spam.test'
+  isthmus federation throttle noisy.test 8KiB/s`,
   ),
   asked('bridge', 'see the bridges', 'list | show NAME'),
   asked('presence', 'what makes up a user’s presence', 'JID'),

@@ -3,6 +3,7 @@
 import type { Config } from '../hub/config.ts';
 import { connectRaced } from '../hub/connect.ts';
 import { formatEndpoint } from '../hub/listener.ts';
+import type { Acknowledgements } from '../xmpp/acknowledgements.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import { Stream } from '../xmpp/stream.ts';
@@ -18,6 +19,23 @@ export interface Dialing {
   remote: string;
   steps: readonly Step[];
   story: Story;
+  /** Stream management that an earlier stream left behind. */
+  lost?: Acknowledgements | null;
+}
+
+/** How a target has failed of late, and when it is worth another try. */
+interface Failure {
+  count: number;
+  until: number;
+}
+
+const firstBackoff = 500;
+const lastBackoff = 60_000;
+const mostFailures = 2_000;
+
+/** After so many failures in a row, the time to wait in ms: doubled each time, with jitter so that not all come at once. */
+export function backoff(failures: number): number {
+  return Math.min(lastBackoff, firstBackoff * 2 ** (failures - 1)) * (0.75 + Math.random() / 2);
 }
 
 /** Opens streams to other domains. */
@@ -25,6 +43,7 @@ export class Dialer {
   readonly #config: () => Config;
   readonly #policy: Policy;
   readonly #edge: FederationEdge;
+  readonly #failures = new Map<string, Failure>();
 
   constructor(config: () => Config, policy: Policy, edge: FederationEdge) {
     this.#config = config;
@@ -38,11 +57,13 @@ export class Dialer {
    */
   async dial(dialing: Dialing): Promise<Making> {
     let last: LinkError | null = null;
-    for (const target of await this.#targets(dialing)) {
+    for (const target of this.#rested(await this.#targets(dialing), dialing.story)) {
       let skipExternal = false;
       for (;;) {
         try {
-          return await this.#tryTarget(dialing, target, skipExternal);
+          const making = await this.#tryTarget(dialing, target, skipExternal);
+          this.#failures.delete(targetKey(target));
+          return making;
         } catch (error) {
           last = asLinkError(error, dialing.remote);
           dialing.story.add(last.message);
@@ -52,6 +73,7 @@ export class Dialer {
           dialing.story.add('trying again without EXTERNAL');
         }
       }
+      this.#note(target);
     }
     throw last ?? new LinkError('remote-server-not-found', `${dialing.remote} has no address`, { permanent: true });
   }
@@ -68,6 +90,29 @@ export class Dialer {
       const text = known ? error.text : (error as Error).message;
       throw new LinkError(condition, text, { permanent: condition === 'remote-server-not-found' });
     }
+  }
+
+  /** The targets that have not just failed, in their order; where all have, the one that may be tried soonest. */
+  #rested(found: readonly Target[], story: Story): readonly Target[] {
+    const now = Date.now();
+    const until = (target: Target) => this.#failures.get(targetKey(target))?.until ?? 0;
+    const rested = found.filter(target => until(target) <= now);
+    if (rested.length === found.length) return found;
+    for (const target of found) {
+      if (until(target) <= now) continue;
+      story.add(
+        `${formatEndpoint(target)} has failed of late, left alone for ${Math.ceil((until(target) - now) / 1000)} s`,
+      );
+    }
+    return rested.length > 0 ? rested : [...found].sort((a, b) => until(a) - until(b)).slice(0, 1);
+  }
+
+  #note(target: Target): void {
+    const key = targetKey(target);
+    const count = (this.#failures.get(key)?.count ?? 0) + 1;
+    this.#failures.delete(key);
+    this.#failures.set(key, { count, until: Date.now() + backoff(count) });
+    if (this.#failures.size > mostFailures) this.#failures.delete(this.#failures.keys().next().value!);
   }
 
   async #tryTarget(dialing: Dialing, target: Target, skipExternal: boolean): Promise<Making> {
@@ -102,12 +147,18 @@ export class Dialer {
       security: this.#policy.security(remote),
       context: this.#edge.contextFor(local),
       judge: this.#edge.judge,
+      prove: secured => this.#edge.prove(secured, remote, target),
       dialbackSecret: this.#edge.dialbackSecret,
       skipExternal,
       streamId: '',
       dialback: false,
       verdict: null,
       proof: '',
+      bidi: false,
+      lost: dialing.lost ?? null,
+      acks: null,
+      resumed: false,
+      early: [],
     };
     try {
       if (target.tls === 'direct') await secureAsClient(making, 'xmpp-server');
@@ -138,6 +189,10 @@ export class Dialer {
     }
     throw new LinkError('remote-server-timeout', `${making.remote} restarts its stream without end`);
   }
+}
+
+function targetKey({ host, port, tls }: Target): string {
+  return `${host}:${port} ${tls}`;
 }
 
 function asLinkError(error: unknown, remote: string): LinkError {

@@ -34,8 +34,18 @@ export function readRoots(files: readonly string[]): Roots {
   return roots;
 }
 
+/** PEM of the built-in authorities and of those in the files given. */
+export function authorities(files: readonly string[]): string[] {
+  return [...rootCertificates, ...files.map(file => readFileSync(file, 'utf8'))];
+}
+
 /** Judges what the other side of a connection showed. */
 export function judgePeer(socket: TLSSocket, domain: string, roots: Roots): Verdict {
+  return judge(chainOf(socket), domain, roots);
+}
+
+/** The certificates that the other side showed, its own first. */
+export function chainOf(socket: TLSSocket): X509Certificate[] {
   const chain: X509Certificate[] = [];
   const seen = new Set<string>();
   let next: { raw?: Buffer; issuerCertificate?: unknown } | undefined = socket.getPeerCertificate(true);
@@ -46,7 +56,7 @@ export function judgePeer(socket: TLSSocket, domain: string, roots: Roots): Verd
     chain.push(certificate);
     next = next.issuerCertificate as typeof next;
   }
-  return judge(chain, domain, roots);
+  return chain;
 }
 
 /**

@@ -2,8 +2,9 @@
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { Origin } from '../hub/router.ts';
+import { Acknowledgements } from '../xmpp/acknowledgements.ts';
 import { type Element, el } from '../xmpp/element.ts';
-import { StanzaError, StreamError } from '../xmpp/errors.ts';
+import { type StanzaCondition, StanzaError, StreamError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import type { StreamHeader } from '../xmpp/scanner.ts';
@@ -12,14 +13,18 @@ import { type Ending, Stream } from '../xmpp/stream.ts';
 import { dialbackElement, dialbackKey, sameKey } from './dialback.ts';
 import type { Verdict } from './edge.ts';
 import type { Links } from './links.ts';
-import { LinkError } from './steps.ts';
+import { describe, LinkError } from './steps.ts';
 import { Story } from './story.ts';
 
+/** How long the peer may take to resume a stream that was lost, in ms. */
+export const resumableFor = 300_000;
 /** How long a peer has until it has proved a domain, in ms. */
 const deadline = 60_000;
 /** The most domain pairs on one stream, and the most keys being verified at once. */
 const mostPairs = 1_000;
 const mostVerifying = 20;
+/** With bidi: how many stanzas may be on their way to a peer without its acknowledgement. */
+const mostUnacknowledged = 5_000;
 
 export class InboundLink {
   readonly stream: Stream;
@@ -35,6 +40,9 @@ export class InboundLink {
   #local = '';
   #remote = '';
   #external = false;
+  /** The peer asked for our stanzas on this stream (XEP-0288). */
+  #bidi = false;
+  #acks: Acknowledgements | null = null;
   #verdicts = new Map<string, Verdict>();
   #verifying = 0;
 
@@ -45,7 +53,13 @@ export class InboundLink {
     this.stream = new Stream(
       socket,
       { contentNs: ns.server, limits: { stanzaSize: 64 * 1024 }, rate: limits.rate.s2s },
-      { opened: h => this.#opened(h), stanza: s => this.#received(s), closed: e => this.#closed(e) },
+      {
+        opened: header => void this.#opened(header),
+        stanza: stanza => this.#received(stanza),
+        // The last word before the end: how far we came (XEP-0198 §4).
+        closing: () => this.#acks?.answer(this.stream),
+        closed: ending => this.#closed(ending),
+      },
     );
     this.story.add(`connection from ${this.#address}`);
     this.#timer = setTimeout(() => {
@@ -63,13 +77,22 @@ export class InboundLink {
     return this.#local;
   }
 
-  get security(): string {
+  get security(): 'plain' | 'TLS' | 'TLS, valid certificate' {
     if (!this.stream.isSecure) return 'plain';
     return this.#remote && this.#verdicts.get(this.#remote)?.valid ? 'TLS, valid certificate' : 'TLS';
   }
 
-  get proof(): string {
+  get proof(): '' | 'external' | 'dialback' {
     return this.#external ? 'external' : this.proved.size > 0 ? 'dialback' : '';
+  }
+
+  get bidi(): boolean {
+    return this.#bidi;
+  }
+
+  /** Stream management of this stream, once the peer has enabled it. */
+  get acks(): Acknowledgements | null {
+    return this.#acks;
   }
 
   /** Takes back what a domain has proved, as when it is denied. */
@@ -78,7 +101,7 @@ export class InboundLink {
       this.stream.close(error);
   }
 
-  #opened(header: StreamHeader): void {
+  async #opened(header: StreamHeader): Promise<void> {
     this.#id = randomBytes(12).toString('base64url');
     const to = Jid.tryParse(header.attrs.to ?? '')?.domain ?? '';
     const from = Jid.tryParse(header.attrs.from ?? '')?.domain ?? '';
@@ -104,9 +127,23 @@ export class InboundLink {
     }
     this.#local = to;
     this.#remote = from;
-    if (/^1\.\d+$/.test(header.attrs.version ?? '')) {
-      this.stream.sendFeatures(this.#features());
-    }
+    if (!/^1\.\d+$/.test(header.attrs.version ?? '')) return;
+    await this.#proveFurther();
+    this.stream.sendFeatures(this.#features());
+    if (this.#external && this.#bidi && to !== '') this.#links.offer(this, to, from);
+  }
+
+  /** Where only a valid certificate will do and this one is not by itself: asks DNS and HTTPS, before features go out. */
+  async #proveFurther(): Promise<void> {
+    const socket = this.stream.tls;
+    const remote = this.#remote;
+    if (!socket || remote === '' || this.#links.policy.security(remote) !== 'trusted' || this.#judge(remote).valid)
+      return;
+    this.stream.hold();
+    const verdict = await this.#links.edge.prove(socket, remote, null);
+    this.story.add(`certificate of ${remote}: ${describe(verdict)}`);
+    this.#verdicts.set(remote, verdict);
+    this.stream.release();
   }
 
   #features(): (Element | null)[] {
@@ -121,6 +158,11 @@ export class InboundLink {
     if (!this.#external && (this.stream.isSecure || security === 'verified')) {
       features.push(el('dialback', ns.dialbackFeature, {}, el('errors', ns.dialbackFeature)));
     }
+    if (this.proved.size === 0 && (this.stream.isSecure || security === 'verified')) {
+      features.push(el('bidi', ns.bidiFeature));
+    }
+    // Dialback brings no new features: it is offered before, and taken only after (XEP-0198 §3).
+    if (this.#external || this.stream.isSecure || security === 'verified') features.push(el('sm', ns.streamManagement));
     const { limits } = this.#links.config;
     features.push(el('limits', ns.limits, {}, el('max-bytes', ns.limits, {}, String(limits.stanzaSize.s2s))));
     return features;
@@ -139,6 +181,16 @@ export class InboundLink {
       case ns.tls:
         if (stanza.name === 'starttls') return this.#proceed();
         break;
+      case ns.bidi:
+      case ns.bidiFeature: // COMPAT(ejabberd before 26.07): it mixes the two up.
+        if (stanza.name === 'bidi' && this.proved.size === 0) {
+          this.#bidi = true;
+          this.story.add('bidi: asked for by the peer');
+          return;
+        }
+        break;
+      case ns.streamManagement:
+        return this.#management(stanza);
       case ns.sasl:
         if (stanza.name === 'auth') return this.#auth(stanza);
         if (stanza.name === 'abort') return this.stream.sendText(failureText('aborted', ''));
@@ -247,7 +299,9 @@ export class InboundLink {
     if (this.stream.isSecure && this.#judge(from).valid) {
       this.story.add(`dialback of ${from}: the certificate proves it`);
       this.#prove(from, `${from} ${to}`);
-      return answer({ type: 'valid' });
+      answer({ type: 'valid' });
+      if (this.#bidi) this.#links.offer(this, to, from);
+      return;
     }
     if (security === 'trusted') {
       return answer({ error: 'not-authorized', text: `no valid certificate for ${from}: ${this.#judge(from).reason}` });
@@ -273,6 +327,7 @@ export class InboundLink {
       if (valid) this.#prove(from, `${from} ${to}`);
       else this.#links.log.warn({ remote: from, address: this.#address }, 'dialback key is not valid');
       answer({ type: valid ? 'valid' : 'invalid' });
+      if (valid && this.#bidi) this.#links.offer(this, to, from);
     } catch (error) {
       const condition = error instanceof LinkError ? error.condition : 'remote-server-timeout';
       this.story.add(`dialback of ${from}: ${(error as Error).message}`);
@@ -309,13 +364,63 @@ export class InboundLink {
     this.lastUsed = Date.now();
   }
 
+  /** Stream management, once a domain has proved itself (XEP-0198 §3–§5). */
+  #management(stanza: Stanza): void {
+    const acks = this.#acks;
+    if (stanza.name === 'r' && acks) return acks.answer(this.stream);
+    const { attrs } = stanza.element;
+    if (stanza.name === 'a' && acks) {
+      acks.acknowledge(attrs.h);
+      return this.#links.carrierChanged(this, false);
+    }
+    if (stanza.name !== 'enable' && stanza.name !== 'resume') {
+      return this.#refuse(new StreamError('unsupported-stanza-type', `<${stanza.name}/> is not expected here`));
+    }
+    const failed = (condition: StanzaCondition) =>
+      this.stream.sendElement(el('failed', ns.streamManagement, {}, el(condition, ns.stanzaErrors)));
+    if (acks || this.proved.size === 0) return failed('unexpected-request');
+    if (stanza.name === 'resume') {
+      if (!this.#resume(attrs.previd ?? '', attrs.h)) failed('item-not-found');
+      return;
+    }
+    const wanted = attrs.resume === 'true' || attrs.resume === '1';
+    const id = wanted ? randomBytes(15).toString('base64url') : '';
+    this.#acks = new Acknowledgements(id, mostUnacknowledged);
+    this.story.add(`stream management${wanted ? ' with resumption' : ''}`);
+    const more = wanted ? { id, resume: 'true', max: String(resumableFor / 1000) } : {};
+    this.stream.sendElement(el('enabled', ns.streamManagement, more));
+  }
+
+  /** Goes on with a stream that the same domain has lost (XEP-0198 §5). False: there is none. */
+  #resume(id: string, h: string | undefined): boolean {
+    const acks = this.#links.resumable(id, this.remote);
+    if (!acks) return false;
+    acks.acknowledge(h);
+    this.#acks = acks;
+    this.stream.sendElement(el('resumed', ns.streamManagement, { previd: id, h: String(acks.received) }));
+    for (const stanza of acks.unacknowledged) this.stream.send(stanza);
+    if (acks.unacknowledged.length > 0) acks.request(this.stream);
+    this.story.add('stream resumed');
+    return true;
+  }
+
+  /** Takes over a rate that was changed. */
+  applyRate(): void {
+    const { limits } = this.#links.config;
+    if (this.proved.size === 0) return;
+    this.stream.setLimits(
+      { stanzaSize: limits.stanzaSize.s2s },
+      this.#links.policy.rate(this.remote) ?? limits.rate.s2s,
+    );
+  }
+
   #prove(domain: string, key: string): void {
     clearTimeout(this.#timer);
     this.#remote ||= domain;
     this.proved.set(key, { kind: 'link', name: domain });
-    const { limits } = this.#links.config;
-    this.stream.setLimits({ stanzaSize: limits.stanzaSize.s2s }, limits.rate.s2s);
-    this.#links.opened(this, domain);
+    this.applyRate();
+    const local = key === domain ? this.#local : key.slice(domain.length + 1);
+    this.#links.opened(this, domain, local);
   }
 
   /** A stanza counts only between addresses of a proved pair (RFC 6120 §8.1.1.2, §8.1.2.2). */
@@ -341,6 +446,7 @@ export class InboundLink {
     this.stanzasIn++;
     this.lastUsed = Date.now();
     const taken = this.#links.received(stanza, origin);
+    this.#acks?.count(taken);
     if (taken) this.stream.pace(taken);
   }
 

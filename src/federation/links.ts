@@ -4,6 +4,7 @@ import type { Config } from '../hub/config.ts';
 import type { Kernel } from '../hub/hub.ts';
 import type { Log } from '../hub/log.ts';
 import { hubOrigin, type Origin, type Route, type Router } from '../hub/router.ts';
+import type { Acknowledgements } from '../xmpp/acknowledgements.ts';
 import { StanzaError, StreamError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { ns } from '../xmpp/namespaces.ts';
@@ -12,10 +13,10 @@ import type { Ending } from '../xmpp/stream.ts';
 import { dialbackElement } from './dialback.ts';
 import { Dialer } from './dialer.ts';
 import type { FederationEdge } from './edge.ts';
-import { InboundLink, notServed } from './inbound.ts';
+import { InboundLink, notServed, resumableFor } from './inbound.ts';
 import { FederationMetrics } from './metrics.ts';
 import { OutboundLink } from './outbound.ts';
-import { Policy } from './policy.ts';
+import { Policy, type Throttle } from './policy.ts';
 import { LinkError, steps, verifySteps } from './steps.ts';
 import { Story } from './story.ts';
 
@@ -36,6 +37,8 @@ export class Links implements Route {
   readonly #outbound = new Map<string, OutboundLink>();
   readonly #inbound = new Set<InboundLink>();
   readonly #past = new Map<string, Past>();
+  /** Stream management of incoming streams that were lost, by its id. */
+  readonly #resumable = new Map<string, { remote: string; acks: Acknowledgements; timer: NodeJS.Timeout }>();
   #hub!: Kernel;
   #dialer!: Dialer;
   #metrics!: FederationMetrics;
@@ -52,6 +55,9 @@ export class Links implements Route {
     this.policy = new Policy(() => hub.config.federation, hub.store);
     this.#dialer = new Dialer(() => hub.config, this.policy, edge);
     this.#metrics = new FederationMetrics(hub.metrics, () => ({ outbound: this.outbound, inbound: this.inbound }));
+    hub.on('reported', (_user, reported, reason) => {
+      if (!hub.hosts(reported.domain)) this.#metrics.reported(reported.domain, reason);
+    });
     this.#sweep = setInterval(() => this.#closeIdle(), idleSweep);
     this.#sweep.unref();
   }
@@ -108,7 +114,7 @@ export class Links implements Route {
     const link = new OutboundLink(local, remote, () => this.config.federation, this.#dialer, {
       bounce: (stanza, error) => this.#bounce(remote, stanza, error),
       changed: changed => this.#changed(changed),
-      element: (from, stanza) => this.#strayElement(from, stanza),
+      received: (from, stanza) => this.#receivedOut(from, stanza),
     });
     this.#outbound.set(key, link);
     return link;
@@ -125,13 +131,40 @@ export class Links implements Route {
     return this.router.route(stanza, origin);
   }
 
-  /** A domain has proved itself on an incoming stream. */
-  opened(link: InboundLink, domain: string): void {
-    this.log.info({ remote: domain, local: link.local, security: link.security, proof: link.proof }, 'link in open');
+  /** A domain has proved itself to one of ours on an incoming stream. */
+  opened(link: InboundLink, domain: string, local: string): void {
+    const { security, proof, bidi } = link;
+    this.log.info({ remote: domain, local, security, proof, bidi }, 'link in open');
+  }
+
+  /** An incoming stream is ready to take our stanzas for this pair as well (XEP-0288). */
+  offer(link: InboundLink, local: string, remote: string): void {
+    if (this.serves(local) && !this.policy.refusal(remote)) this.link(local, remote).adopt(link);
+  }
+
+  /** An incoming stream that carries links of ours has room again, or is gone. */
+  carrierChanged(carrier: InboundLink, gone: boolean): void {
+    if (!carrier.bidi) return;
+    for (const link of this.outbound) if (link.carriedBy(carrier.stream)) link.carrierChanged(gone);
+  }
+
+  /** The stream management of an incoming stream that `remote` has lost, to be gone on with; null where there is none. */
+  resumable(id: string, remote: string): Acknowledgements | null {
+    for (const link of this.#inbound) {
+      // The peer knows of its loss before we do.
+      if (link.acks?.id === id && link.remote === remote) link.stream.destroy('resumed on another stream');
+    }
+    const found = this.#resumable.get(id);
+    if (found?.remote !== remote) return null;
+    this.#resumable.delete(id);
+    clearTimeout(found.timer);
+    return found.acks;
   }
 
   ended(link: InboundLink, ending: Ending): void {
     this.#inbound.delete(link);
+    this.carrierChanged(link, true);
+    if (link.acks) this.#keep(link, link.acks, ending);
     this.#remember({ direction: 'in', local: link.local, remote: link.remote, lines: link.story.lines });
     this.log.info({ remote: link.remote, local: link.local, reason: ending.reason }, 'link in closed');
   }
@@ -161,6 +194,12 @@ export class Links implements Route {
     this.applyPolicy();
   }
 
+  /** Sets the rate of a domain (null: as for all) in bytes per second, on open streams too. */
+  async throttle(domain: string, rate: number | null): Promise<void> {
+    await this.policy.throttle(domain, rate);
+    this.applyPolicy();
+  }
+
   /** Closes links that the policy does not permit (any more). */
   applyPolicy(): void {
     for (const link of this.outbound) {
@@ -168,6 +207,7 @@ export class Links implements Route {
       if (refusal) link.close(new StanzaError('not-allowed', refusal));
     }
     for (const link of this.inbound) {
+      link.applyRate();
       for (const domain of new Set([link.remote, ...[...link.proved.values()].map(origin => origin.name)])) {
         const refusal = domain && this.policy.refusal(domain);
         if (refusal) link.deny(domain, new StreamError('policy-violation', refusal));
@@ -198,6 +238,8 @@ export class Links implements Route {
         state: link.state,
         security: link.security,
         proof: link.proof,
+        bidi: link.bidi,
+        managed: link.managed,
         stanzas: link.stanzasOut,
         queued: link.queued,
         problem: link.lastError,
@@ -209,6 +251,8 @@ export class Links implements Route {
         state: link.proved.size > 0 ? 'open' : 'connecting',
         security: link.security,
         proof: link.proof,
+        bidi: link.bidi,
+        managed: link.acks !== null,
         stanzas: link.stanzasIn,
         queued: 0,
         problem: '',
@@ -227,6 +271,7 @@ export class Links implements Route {
       if (past.remote === domain) stories[`${past.direction} (closed) ${past.local}`] ??= past.lines;
     }
     const override = this.policy.overrides.find(one => one.domain === domain);
+    const throttle = this.policy.throttles.get(domain);
     return {
       domain,
       policy: this.policy.refusal(domain) ?? 'allowed',
@@ -235,6 +280,8 @@ export class Links implements Route {
         : '',
       security: this.policy.security(domain),
       address: this.policy.address(domain),
+      rate: describeRate(this.policy.rate(domain), throttle),
+      reports: this.#metrics.reportsOf(domain),
       links: this.list().filter(link => link.domain === domain),
       stories,
     };
@@ -257,8 +304,27 @@ export class Links implements Route {
   /** Closes all links properly; what still waits for one goes back to its sender. */
   async stop(): Promise<void> {
     clearInterval(this.#sweep);
+    for (const { timer } of this.#resumable.values()) clearTimeout(timer);
     for (const link of this.outbound) link.close(new StanzaError('remote-server-timeout', 'the hub shuts down'));
     for (const link of this.inbound) link.stream.close(new StreamError('system-shutdown'));
+  }
+
+  /** What is kept of a stream with stream management: to be resumed where it was lost, else to be sent another way. */
+  #keep({ remote }: InboundLink, acks: Acknowledgements, ending: Ending): void {
+    acks.detach();
+    const giveUp = () => {
+      this.#resumable.delete(acks.id);
+      for (const stanza of acks.unacknowledged) {
+        if (ending.by === 'lost') {
+          const why = `the link to ${remote} was lost and not resumed; it may have arrived`;
+          this.#bounce(remote, stanza, new StanzaError('remote-server-timeout', why));
+        } else void this.router.route(stanza, hubOrigin);
+      }
+    };
+    if (ending.error || !acks.id || (ending.by !== 'lost' && !ending.reason.startsWith('resumed'))) return giveUp();
+    const timer = setTimeout(giveUp, resumableFor).unref();
+    this.#resumable.set(acks.id, { remote, acks, timer });
+    if (this.#resumable.size > mostRemembered) this.#resumable.delete(this.#resumable.keys().next().value!);
   }
 
   #bounce(remote: string, stanza: Stanza, error: StanzaError): void {
@@ -286,10 +352,17 @@ export class Links implements Route {
     }
   }
 
-  #strayElement(link: OutboundLink, stanza: Stanza): void {
-    // Nothing is expected on an outgoing stream once it is open: stanzas come on the peer's own (RFC 6120 §4.1).
-    link.story.add(`unexpected <${stanza.name}/> on an outgoing stream`);
-    link.stream?.close(new StreamError('not-authorized', 'stanzas do not come this way on this stream'));
+  /** With bidi, the peer speaks on a stream of ours: for itself, and to the domain of ours that the stream is from. */
+  #receivedOut(link: OutboundLink, stanza: Stanza): void | Promise<void> {
+    const { from, to } = stanza;
+    if (stanza.malformed === 'to' && from) {
+      return this.router.route(stanza.withTo(null).error('jid-malformed'), hubOrigin);
+    }
+    if (from?.domain !== link.remote || to?.domain !== link.local) {
+      link.stream?.close(new StreamError('invalid-from', `this stream is for ${link.remote} and ${link.local}`));
+      return;
+    }
+    return this.received(stanza, { kind: 'link', name: link.remote });
   }
 
   #remember(past: Past): void {
@@ -307,4 +380,10 @@ export class Links implements Route {
     }
     for (const link of this.inbound) if (link.lastUsed < limit) link.stream.close();
   }
+}
+
+function describeRate(rate: number | undefined, throttle: Throttle | undefined): string {
+  if (rate === undefined) return 'as for all';
+  const set = throttle ? `, set at run time ${new Date(throttle.since).toISOString()}` : '';
+  return `${rate === 0 ? 'no limit' : `${rate} B/s`}${set}`;
 }

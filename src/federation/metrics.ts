@@ -5,6 +5,8 @@ import type { InboundLink } from './inbound.ts';
 import type { OutboundLink } from './outbound.ts';
 
 const mostDomains = 1_000;
+/** The reasons that XEP-0377 §4 defines; any other counts as `other`. */
+const reasons: Record<string, string> = { 'urn:xmpp:reporting:spam': 'spam', 'urn:xmpp:reporting:abuse': 'abuse' };
 
 interface Handle {
   add(n?: number): void;
@@ -14,6 +16,8 @@ export class FederationMetrics {
   readonly #metrics: Metrics;
   readonly #domain: (name: string) => string;
   readonly #handles = new Map<string, Handle>();
+  /** By the capped name of the domain, so that this is bounded as well. */
+  readonly #reports = new Map<string, number>();
 
   constructor(metrics: Metrics, links: () => { outbound: OutboundLink[]; inbound: InboundLink[] }) {
     this.#metrics = metrics;
@@ -32,6 +36,19 @@ export class FederationMetrics {
           const [direction, state, ...security] = key.split(' ');
           set(value, direction, state, security.join(' ') || 'none');
         }
+      },
+    );
+    metrics.gauge(
+      'isthmus_link_up',
+      'Whether the latest link out to a remote domain is open (1) or not (0)',
+      ['domain'],
+      set => {
+        const up = new Map<string, number>();
+        for (const { remote, state } of links().outbound) {
+          const domain = this.#domain(remote);
+          up.set(domain, Math.max(up.get(domain) ?? 0, state === 'open' ? 1 : 0));
+        }
+        for (const [domain, value] of up) set(value, domain);
       },
     );
     metrics.gauge('isthmus_link_queue', 'Stanzas that wait for a link to a remote domain', ['domain'], set => {
@@ -59,6 +76,17 @@ export class FederationMetrics {
   out(domain: string, stanza: Stanza): void {
     this.#handle('out', domain, stanza.name).add();
     this.#handle('bytes out', domain, '').add(stanza.payload.length);
+  }
+
+  /** A local user has reported somebody of this domain (XEP-0377). */
+  reported(domain: string, reason: string): void {
+    this.#handle('report', domain, reasons[reason] ?? 'other').add();
+    count(this.#reports, this.#domain(domain));
+  }
+
+  /** How often users have reported somebody of this domain since the hub started. */
+  reportsOf(domain: string): number {
+    return this.#reports.get(domain) ?? 0;
   }
 
   bounced(domain: string, reason: string): void {
@@ -105,6 +133,13 @@ export class FederationMetrics {
       case 'bounce':
         return metrics
           .counter('isthmus_link_bounces_total', 'Stanzas returned because a remote domain did not take them', [
+            'domain',
+            'reason',
+          ])
+          .bind(domain, label);
+      case 'report':
+        return metrics
+          .counter('isthmus_reports_total', 'Reports of spam and abuse by our users, by the domain reported', [
             'domain',
             'reason',
           ])

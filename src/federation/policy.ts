@@ -9,6 +9,12 @@ export interface Override {
   since: number;
 }
 
+/** A rate set by `isthmus federation throttle`, in bytes per second. */
+export interface Throttle {
+  rate: number;
+  since: number;
+}
+
 /** Whether `pattern` (a domain, or `*.` and a domain) covers `domain`; `*.x` does not cover `x` itself. */
 export function covers(pattern: string, domain: string): boolean {
   return pattern.startsWith('*.') ? domain.endsWith(pattern.slice(1)) : pattern === domain;
@@ -18,17 +24,26 @@ export class Policy {
   readonly #config: () => Config['federation'];
   readonly #store: Store;
   readonly #overrides = new Map<string, Override>();
+  readonly #throttles = new Map<string, Throttle>();
 
   constructor(config: () => Config['federation'], store: Store) {
     this.#config = config;
     this.#store = store;
     store.migrate('federation', [
       'CREATE TABLE federation_overrides (domain TEXT PRIMARY KEY, allowed INTEGER NOT NULL, since INTEGER NOT NULL)',
+      'CREATE TABLE federation_throttles (domain TEXT PRIMARY KEY, rate INTEGER NOT NULL, since INTEGER NOT NULL)',
     ]);
     for (const row of store.prepare('SELECT domain, allowed, since FROM federation_overrides').all()) {
       const domain = String(row.domain);
       this.#overrides.set(domain, { domain, allowed: row.allowed === 1, since: Number(row.since) });
     }
+    for (const row of store.prepare('SELECT domain, rate, since FROM federation_throttles').all()) {
+      this.#throttles.set(String(row.domain), { rate: Number(row.rate), since: Number(row.since) });
+    }
+  }
+
+  get throttles(): ReadonlyMap<string, Throttle> {
+    return this.#throttles;
   }
 
   get overrides(): readonly Override[] {
@@ -54,6 +69,26 @@ export class Policy {
   /** The address configured for a partner, or null: then DNS tells. */
   address(domain: string): Endpoint | null {
     return this.#config().partners.get(domain)?.address ?? null;
+  }
+
+  /** Bytes per second taken from a domain on one stream, where something else than the limit for all was set. */
+  rate(domain: string): number | undefined {
+    return this.#throttles.get(domain)?.rate ?? this.#config().partners.get(domain)?.rate;
+  }
+
+  /** Sets (or, given null, takes back) the rate of a domain. Resolves when that is kept. */
+  async throttle(domain: string, rate: number | null): Promise<void> {
+    const since = Date.now();
+    if (rate === null) {
+      this.#throttles.delete(domain);
+      this.#store.prepare('DELETE FROM federation_throttles WHERE domain = ?').run(domain);
+    } else {
+      this.#throttles.set(domain, { rate, since });
+      this.#store
+        .prepare('INSERT OR REPLACE INTO federation_throttles (domain, rate, since) VALUES (?, ?, ?)')
+        .run(domain, rate, since);
+    }
+    await this.#store.durable();
   }
 
   /** Allows or denies a domain (or `*.domain`) from now on. Resolves when that is kept. */

@@ -1,7 +1,8 @@
 // The steps of an outgoing link, each a way to make the stream more secure or better known (RFC 6120 §4.3).
-import type { SecureContext } from 'node:tls';
+import type { SecureContext, TLSSocket } from 'node:tls';
 import { domainToASCII } from 'node:url';
 import type { Security } from '../hub/config.ts';
+import { Acknowledgements } from '../xmpp/acknowledgements.ts';
 import { el } from '../xmpp/element.ts';
 import type { StanzaCondition } from '../xmpp/errors.ts';
 import { ns } from '../xmpp/namespaces.ts';
@@ -38,6 +39,8 @@ export interface Making {
   readonly security: Security;
   readonly context: SecureContext | null;
   readonly judge: Judge;
+  /** Further proofs of the peer's certificate, where the ordinary one fails and the policy asks for one. */
+  readonly prove: (socket: TLSSocket) => Promise<Verdict>;
   readonly dialbackSecret: string;
   /** EXTERNAL failed on an earlier try, so it is left out. */
   skipExternal: boolean;
@@ -49,6 +52,16 @@ export interface Making {
   verdict: Verdict | null;
   /** How we were taken for `local`: '' not yet. */
   proof: '' | 'external' | 'dialback';
+  /** We asked for, and will accept, stanzas of the peer on this stream (XEP-0288). */
+  bidi: boolean;
+  /** What an earlier stream left behind, to be resumed; null once that has been decided. */
+  lost: Acknowledgements | null;
+  /** Stream management of this stream, where the peer has it (XEP-0198). */
+  acks: Acknowledgements | null;
+  /** `acks` is that of the earlier stream, which goes on. */
+  resumed: boolean;
+  /** Stanzas that came while something else was awaited. */
+  readonly early: Stanza[];
 }
 
 export type Outcome = 'restart' | 'next' | 'done';
@@ -93,9 +106,10 @@ export async function secureAsClient(making: Making, alpn?: string): Promise<voi
     },
   });
   story.add(`TLS: ${socket.getProtocol()} ${socket.getCipher().name}`);
-  const verdict = making.judge(socket, making.remote);
+  let verdict = making.judge(socket, making.remote);
+  if (!verdict.valid && making.security === 'trusted') verdict = await making.prove(socket);
   making.verdict = verdict;
-  story.add(`certificate of ${making.remote}: ${verdict.valid ? 'valid' : verdict.reason}`);
+  story.add(`certificate of ${making.remote}: ${describe(verdict)}`);
   if (making.security === 'trusted' && !verdict.valid) {
     throw new LinkError(
       'policy-violation',
@@ -103,6 +117,20 @@ export async function secureAsClient(making: Making, alpn?: string): Promise<voi
     );
   }
 }
+
+/** Has the peer answer on this stream as well (XEP-0288 §2.2). */
+export const bidi: Step = {
+  name: 'bidi',
+  // COMPAT(ejabberd before 26.07): it names the feature as the request is named.
+  wanted: (making, features) =>
+    !making.bidi && making.proof === '' && (features.has('bidi', ns.bidiFeature) || features.has('bidi', ns.bidi)),
+  async run(making) {
+    making.stream.sendText(`<bidi xmlns='${ns.bidi}'/>`);
+    making.bidi = true;
+    making.story.add('bidi: asked for');
+    return 'next';
+  },
+};
 
 /** SASL EXTERNAL: our certificate proves who we are (RFC 6120 §6, XEP-0178 §3). */
 export const saslExternal: Step = {
@@ -161,7 +189,7 @@ export const dialback: Step = {
       if (answer.type === 'valid') {
         story.add('dialback: valid');
         making.proof = 'dialback';
-        return 'done';
+        return 'next';
       }
       const error = answer.child('error', ns.client);
       const condition = error?.all().find(child => child.ns === ns.stanzaErrors && child.name !== 'text')?.name;
@@ -172,8 +200,60 @@ export const dialback: Step = {
   },
 };
 
+/** How many stanzas may be on their way to a peer without its acknowledgement. */
+const mostUnacknowledged = 5_000;
+
+/** Stream management: goes on with a stream that was lost, or begins anew (XEP-0198 §3, §5). */
+export const streamManagement: Step = {
+  name: 'stream management',
+  wanted: (making, features) => making.proof !== '' && features.has('sm', ns.streamManagement),
+  async run(making) {
+    const { stream, story, lost } = making;
+    if (lost?.id) {
+      stream.sendElement(el('resume', ns.streamManagement, { previd: lost.id, h: String(lost.received) }));
+      const answer = await managementAnswer(making, 'the answer to the resumption');
+      const { h } = answer.element.attrs;
+      if (answer.name === 'resumed') {
+        lost.acknowledge(h);
+        making.acks = lost;
+        making.resumed = true;
+        story.add(`stream resumed; ${lost.unacknowledged.length} stanzas are sent again`);
+        return 'done';
+      }
+      // A peer that forgot the stream may still know how far it came (XEP-0198 §5).
+      if (h !== undefined) lost.acknowledge(h);
+      story.add(`stream not resumed: ${answer.children[0]?.name ?? answer.name}`);
+    }
+    stream.sendElement(el('enable', ns.streamManagement, { resume: 'true' }));
+    const answer = await managementAnswer(making, 'the answer to stream management');
+    const { id, resume } = answer.element.attrs;
+    if (answer.name === 'enabled') {
+      const resumable = resume === 'true' || resume === '1';
+      making.acks = new Acknowledgements(resumable ? (id ?? '') : '', mostUnacknowledged);
+      story.add(`stream management${making.acks.id ? ' with resumption' : ''}`);
+    } else {
+      story.add(`stream management refused: ${answer.children[0]?.name ?? answer.name}`);
+    }
+    return 'done';
+  },
+};
+
+/** The next answer of stream management. With bidi, stanzas may come before it: they are put aside. */
+async function managementAnswer(making: Making, what: string): Promise<Stanza> {
+  for (;;) {
+    const answer = await making.talk.next(what);
+    if (answer.ns === ns.streamManagement && ['resumed', 'enabled', 'failed'].includes(answer.name)) return answer;
+    making.early.push(answer);
+  }
+}
+
+/** A verdict in words. */
+export function describe({ valid, reason, by }: Verdict): string {
+  return valid ? `valid${by ? ` (${by})` : ''}` : reason;
+}
+
 /** The order in which an outgoing link is made. */
-export const steps: readonly Step[] = [startTls, saslExternal, dialback];
+export const steps: readonly Step[] = [startTls, bidi, saslExternal, dialback, streamManagement];
 
 /** The steps of a stream that only asks for a key to be verified. */
 export const verifySteps: readonly Step[] = [startTls];

@@ -32,6 +32,8 @@ export type ListenerName = 'c2s' | 'c2s-tls' | 's2s' | 's2s-tls' | 'component' |
 export interface PartnerConfig {
   security?: Security;
   address?: Endpoint;
+  /** Taken from it on one stream, in place of limits.rate.s2s. */
+  rate?: number;
 }
 
 /** Times are milliseconds, sizes bytes, rates bytes per second (0: none). Domains are in prepared form. */
@@ -242,6 +244,7 @@ function readFederation(section: Section): Config['federation'] {
     const partner: PartnerConfig = {};
     if (entry.has('security')) partner.security = entry.oneOf('security', securities);
     if (entry.has('address')) partner.address = entry.endpoint('address');
+    if (entry.has('rate')) partner.rate = entry.rate('rate');
     entry.done();
     partners.set(jid.domain, partner);
   }

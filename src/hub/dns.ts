@@ -53,6 +53,8 @@ export class DnsError extends Error {
 /** Rejects with DnsError; a name that exists but has no such record gives an empty list. */
 export interface Resolver {
   srv(name: string): Promise<SrvRecord[]>;
+  /** As `srv`, with whether the answer was validated, as for `tlsa`. */
+  secureSrv(name: string): Promise<{ records: SrvRecord[]; secure: boolean }>;
   /** A and AAAA together; an address resolves to itself. */
   addresses(name: string): Promise<Address[]>;
   naptr(name: string): Promise<NaptrRecord[]>;
@@ -102,6 +104,11 @@ export class CachingResolver implements Resolver {
 
   async srv(name: string): Promise<SrvRecord[]> {
     return (await this.#ask(name, 'SRV')).records as SrvRecord[];
+  }
+
+  async secureSrv(name: string): Promise<{ records: SrvRecord[]; secure: boolean }> {
+    const { records, secure } = await this.#ask(name, 'SRV');
+    return { records: records as SrvRecord[], secure };
   }
 
   async addresses(name: string): Promise<Address[]> {

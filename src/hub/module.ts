@@ -95,6 +95,8 @@ export interface Moments {
   'message-kept': (stanza: Stanza, waiting: number) => void | Promise<void>;
   /** A roster item of a local user changed (RFC 6121 §2, §3). */
   'roster-changed': (user: Jid, contact: Jid) => void;
+  /** A local user blocked an address and reported it (XEP-0377); `reason` is as the client gave it. */
+  reported: (user: Jid, reported: Jid, reason: string) => void;
   /** What a source (calendar, phone) knows of a user's presence changed; null: it knows nothing any more. */
   'presence-source': (user: Jid, source: string, presence: Stanza | null) => void;
   /** An account was removed: everything kept for it goes. */

@@ -129,9 +129,7 @@ export class Section {
     const value = this.#scalar(key);
     if (value === undefined) return this.#orElse(key, fallback, 'a rate such as 64KiB/s, or 0');
     if (value === 0) return 0;
-    const match = /^(.*)\/s$/.exec(String(value));
-    const size = match ? parseSize(match[1]) : null;
-    return size ?? this.fail(key, `${show(value)} is not a rate such as 64KiB/s, nor 0 for none`);
+    return parseRate(String(value)) ?? this.fail(key, `${show(value)} is not a rate such as 64KiB/s, nor 0 for none`);
   }
 
   /** A list of texts; a single text is a list of one. */
@@ -295,6 +293,12 @@ export class Section {
     }
     return { host: match[1] ?? match[2], port };
   }
+}
+
+/** `64KiB/s` in bytes per second; null where the text is no rate. */
+export function parseRate(text: string): number | null {
+  const match = /^(.*)\/s$/.exec(text);
+  return match ? parseSize(match[1]) : null;
 }
 
 function parseSize(text: string): number | null {

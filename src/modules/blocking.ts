@@ -71,10 +71,10 @@ class BlockLists {
 
 export const blocking: Module = {
   name: 'blocking',
-  implements: ['XEP-0191'],
+  implements: ['XEP-0191', 'XEP-0377'],
   start(hub) {
     const lists = new BlockLists(hub);
-    hub.feature('domain', ns.blocking);
+    hub.feature('domain', ns.blocking, ns.reporting);
     hub.iq(ns.blocking, 'blocklist', 'own-account', ({ from, stanza, session }) => {
       if (stanza.type !== 'get') throw new StanzaError('bad-request');
       session?.notes.set(interested, true);
@@ -89,6 +89,7 @@ export const blocking: Module = {
         if (verb === 'block') {
           tell(hub, from, affected, 'unavailable');
           lists.add(from, jids);
+          tellReports(hub, from, query);
         } else {
           lists.remove(from, jids);
           tell(hub, from, affected, '');
@@ -118,6 +119,15 @@ export const blocking: Module = {
     hub.on('account-removed', user => lists.remove(user, []));
   },
 };
+
+/** The reports that a request carries (XEP-0377 §5). */
+function tellReports(hub: Hub, user: Jid, query: Element): void {
+  for (const blocked of query.all('item')) {
+    const reason = blocked.child('report', ns.reporting)?.attrs.reason;
+    const jid = Jid.tryParse(blocked.attrs.jid ?? '');
+    if (reason && jid) hub.emit('reported', user, jid, reason);
+  }
+}
 
 /** XEP-0191 §3.4: presence is dropped, what would be answered is answered as if the user were not there. */
 function refuseInbound(stanza: Stanza): null {

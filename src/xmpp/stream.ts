@@ -21,6 +21,8 @@ export interface Ending {
 export interface StreamHandler {
   opened(header: StreamHeader): void;
   stanza(stanza: Stanza): void;
+  /** The stream is about to be closed properly: what is sent now goes before `</stream:stream>`. */
+  closing?(): void;
   /** Once, when nothing more will come or go. */
   closed(ending: Ending): void;
 }
@@ -252,13 +254,16 @@ export class Stream {
   close(error: StreamError | null = null): void {
     if (this.#closing) return;
     this.#error = error;
+    this.handler.closing?.();
     if (!this.#headerSent) this.open({ version: '1.0' });
     if (error) this.#push(this.#prefixed(streamErrorElement(error)));
     this.#push('</stream:stream>');
     this.flush();
     this.#closing = true;
-    this.socket.end();
-    setTimeout(() => this.socket.destroy(), closeTimeout).unref();
+    const { socket } = this;
+    socket.end();
+    const timer = setTimeout(() => socket.destroy(), closeTimeout).unref();
+    socket.once('close', () => clearTimeout(timer));
   }
 
   /** Ends at once, saying nothing. */
