@@ -14,8 +14,9 @@ const metadataForm = `${ns.pubsub}#meta-data`;
 /** The nodes that somebody may subscribe to or read, as items of the service; the first hundreds. */
 function nodeItems(host: Host, who: Jid): DiscoItem[] {
   const items: DiscoItem[] = [];
+  let scanned = 0;
   for (const node of host.nodes.of(host.address).values()) {
-    if (items.length >= limits.page) break;
+    if (items.length >= limits.page || ++scanned > limits.scanned) break;
     if (refuseSubscriber(factsOf(host, node, who))) continue;
     items.push({ jid: host.address, node: node.name, name: node.config.title || undefined });
   }

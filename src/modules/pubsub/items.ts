@@ -15,6 +15,7 @@ export interface Page {
 export class Items {
   readonly #store: Store;
   readonly #last = new WeakMap<Node, Item | null>();
+  readonly #sizes = new WeakMap<Node, number>();
 
   constructor(store: Store) {
     this.#store = store;
@@ -43,41 +44,59 @@ export class Items {
     return Number(this.#store.prepare('SELECT count(*) AS n FROM pubsub_items WHERE node = ?').get(node.id)?.n);
   }
 
-  /** Characters of all payloads of a node, and of all nodes of its service. */
-  sizes(node: Node): { node: number; service: number } {
-    const own = this.#store.prepare('SELECT total(length(payload)) AS n FROM pubsub_items WHERE node = ?');
-    const all = this.#store.prepare(
-      'SELECT total(length(payload)) AS n FROM pubsub_items WHERE node IN (SELECT id FROM pubsub_nodes WHERE service = ?)',
-    );
-    return { node: Number(own.get(node.id)?.n), service: Number(all.get(node.service)?.n) };
+  /** Characters of all payloads of a node. */
+  sizeOf(node: Node): number {
+    let size = this.#sizes.get(node);
+    if (size === undefined) {
+      const sum = this.#store.prepare('SELECT total(size) AS n FROM pubsub_items WHERE node = ?');
+      this.#sizes.set(node, (size = Number(sum.get(node.id)?.n)));
+    }
+    return size;
+  }
+
+  /** Forgets what is known of a node's items: what was written has been taken back. */
+  forget(node: Node): void {
+    this.#last.delete(node);
+    this.#sizes.delete(node);
   }
 
   /** Keeps an item as the newest one, in the place of another of the same id. */
   put(node: Node, item: Item): void {
-    this.#last.delete(node);
+    this.remove(node, item.id);
+    this.#grow(node, item.payload.length);
     this.#store
-      .prepare('INSERT OR REPLACE INTO pubsub_items (node, item, publisher, at, payload) VALUES (?, ?, ?, ?, ?)')
-      .run(node.id, item.id, item.publisher, item.at, item.payload);
+      .prepare('INSERT INTO pubsub_items (node, item, publisher, at, size, payload) VALUES (?, ?, ?, ?, ?, ?)')
+      .run(node.id, item.id, item.publisher, item.at, item.payload.length, item.payload);
   }
 
   /** Removes the oldest items until `most` are left; gives the ids of those that went. */
   trim(node: Node, most: number): string[] {
     const rows = this.#store
-      .prepare('SELECT seq, item FROM pubsub_items WHERE node = ? ORDER BY seq DESC LIMIT -1 OFFSET ?')
+      .prepare('SELECT seq, item, size FROM pubsub_items WHERE node = ? ORDER BY seq DESC LIMIT -1 OFFSET ?')
       .all(node.id, most);
-    for (const row of rows) this.#store.prepare('DELETE FROM pubsub_items WHERE seq = ?').run(row.seq);
-    if (most === 0) this.#last.delete(node);
+    for (const row of rows) {
+      this.#store.prepare('DELETE FROM pubsub_items WHERE seq = ?').run(row.seq);
+      this.#grow(node, -Number(row.size));
+    }
     return rows.map(row => String(row.item));
   }
 
   /** False where there is no such item. */
   remove(node: Node, id: string): boolean {
+    const row = this.#store.prepare('SELECT seq, size FROM pubsub_items WHERE node = ? AND item = ?').get(node.id, id);
     this.#last.delete(node);
-    return this.#store.prepare('DELETE FROM pubsub_items WHERE node = ? AND item = ?').run(node.id, id).changes > 0;
+    if (!row) return false;
+    this.#store.prepare('DELETE FROM pubsub_items WHERE seq = ?').run(row.seq);
+    this.#grow(node, -Number(row.size));
+    return true;
+  }
+
+  #grow(node: Node, by: number): void {
+    this.#sizes.set(node, this.sizeOf(node) + by);
   }
 
   purge(node: Node): void {
-    this.#last.delete(node);
+    this.forget(node);
     this.#store.prepare('DELETE FROM pubsub_items WHERE node = ?').run(node.id);
   }
 
@@ -145,7 +164,7 @@ export class Items {
     const gone = this.#store
       .prepare('DELETE FROM pubsub_items WHERE node = ? AND at < ?')
       .run(node.id, Date.now() - itemExpire * 1_000);
-    if (gone.changes > 0) this.#last.delete(node);
+    if (gone.changes > 0) this.forget(node);
   }
 }
 

@@ -51,12 +51,14 @@ export const limits = {
   nodes: 200,
   /** Nodes of a domain's service in all. */
   serviceNodes: 10_000,
-  subscriptions: 10_000,
+  subscriptions: 5_000,
   /** Subscriptions to one node under one bare JID. */
   subscriptionsOfOne: 20,
-  affiliations: 5_000,
+  affiliations: 2_000,
   /** What one answer holds at most. */
   page: 200,
+  /** How many nodes are looked at for one list of nodes. */
+  scanned: 1_000,
   pageSize: 256 * 1024,
   /** Bytes of a node's or an item's id. */
   idLength: 512,

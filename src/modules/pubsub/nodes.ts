@@ -10,7 +10,7 @@ const schema = [
      config TEXT NOT NULL, UNIQUE (service, name));
    CREATE TABLE pubsub_items (
      seq INTEGER PRIMARY KEY AUTOINCREMENT, node INTEGER NOT NULL, item TEXT NOT NULL, publisher TEXT NOT NULL,
-     at INTEGER NOT NULL, payload TEXT NOT NULL, UNIQUE (node, item));
+     at INTEGER NOT NULL, size INTEGER NOT NULL, payload TEXT NOT NULL, UNIQUE (node, item));
    CREATE INDEX pubsub_items_order ON pubsub_items (node, seq);
    CREATE TABLE pubsub_affiliations (
      node INTEGER NOT NULL, jid TEXT NOT NULL, affiliation TEXT NOT NULL, PRIMARY KEY (node, jid)) WITHOUT ROWID;
@@ -139,7 +139,7 @@ export class Nodes {
   affiliationsOf(service: string, bare: string): { node: string; affiliation: Affiliation }[] {
     const rows = this.#store.prepare(
       `SELECT name, affiliation FROM pubsub_affiliations JOIN pubsub_nodes ON id = node
-       WHERE jid = ? AND service = ? ORDER BY node`,
+       WHERE jid = ? AND service = ? ORDER BY node LIMIT 1000`,
     );
     return rows
       .all(bare, service)
@@ -168,7 +168,7 @@ export class Nodes {
   subscriptionsOf(service: string, bare: string): { node: string; subscription: Subscription }[] {
     const rows = this.#store.prepare(
       `SELECT name, jid, state, deliver FROM pubsub_subscriptions JOIN pubsub_nodes ON id = node
-       WHERE bare = ? AND service = ? ORDER BY node`,
+       WHERE bare = ? AND service = ? ORDER BY node LIMIT 1000`,
     );
     return rows.all(bare, service).map(row => ({ node: String(row.name), subscription: subscriptionOf(row) }));
   }

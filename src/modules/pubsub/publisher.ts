@@ -128,20 +128,31 @@ function payloadOf(config: NodeConfig, item: Element): string {
 function keep(host: Host, node: Node, item: Item): string[] {
   const { items } = host.nodes;
   const { config } = node;
-  return host.hub.store.atomic(() => {
-    const most = config.persistItems ? config.maxItems : 1;
-    const isNew = items.get(node, item.id) === undefined;
-    if (isNew && config.persistItems && config.whenFull === 'reject' && items.count(node) >= most) {
-      throw refusal('conflict', 'node-full');
-    }
-    items.put(node, item);
-    const gone = isNew ? items.trim(node, most) : [];
-    const sizes = items.sizes(node);
-    if (sizes.node > limits.nodeSize || (host.personal && sizes.service > limits.accountSize)) {
-      throw new StanzaError('resource-constraint', 'there is no more room');
-    }
-    return config.persistItems ? gone : [];
-  });
+  const most = config.persistItems ? config.maxItems : 1;
+  const isNew = items.get(node, item.id) === undefined;
+  if (isNew && config.persistItems && config.whenFull === 'reject' && items.count(node) >= most) {
+    throw refusal('conflict', 'node-full');
+  }
+  try {
+    return host.hub.store.atomic(() => {
+      items.put(node, item);
+      const gone = isNew ? items.trim(node, most) : [];
+      checkSize(host, node);
+      return config.persistItems ? gone : [];
+    });
+  } catch (error) {
+    items.forget(node);
+    throw error;
+  }
+}
+
+function checkSize(host: Host, node: Node): void {
+  const { items } = host.nodes;
+  let all = 0;
+  if (host.personal) for (const other of host.nodes.of(host.address).values()) all += items.sizeOf(other);
+  if (items.sizeOf(node) > limits.nodeSize || all > limits.accountSize) {
+    throw new StanzaError('resource-constraint', 'there is no more room');
+  }
 }
 
 async function retract(call: Call): Promise<null> {
