@@ -34,7 +34,7 @@ export const caps: Module = {
   name: 'caps',
   implements: ['XEP-0115'],
   start(hub) {
-    hub.feature('domain', ns.caps);
+    hub.feature('domain', ns.caps, ns.capsOptimize);
   },
 };
 
@@ -44,6 +44,20 @@ export function tagOf(presence: Stanza): CapsTag | null {
   if (!c) return null;
   const { node = '', ver = '', hash = '' } = c.attrs;
   return ver.length > 0 && ver.length <= 256 && node.length <= 1_024 && hash.length <= 32 ? { node, ver, hash } : null;
+}
+
+/** The next presence of a session, with the capabilities of the one before where it gives none (XEP-0115 §8.4). */
+export function withCaps(before: Stanza | null, presence: Stanza): Stanza {
+  if (!before || presence.has('c', ns.caps)) return presence;
+  const known = before.child('c', ns.caps);
+  return known ? presence.with(known) : presence;
+}
+
+/** The presence as those get it who had the one before: without capabilities that are the same still (XEP-0115 §8.4). */
+export function withoutKnownCaps(before: Stanza, presence: Stanza): Stanza {
+  const known = before.child('c', ns.caps);
+  if (!known || known.toString() !== presence.child('c', ns.caps)?.toString()) return presence;
+  return presence.without((name, space) => name === 'c' && space === ns.caps);
 }
 
 /**

@@ -4,6 +4,7 @@ import { hubOrigin } from '../hub/router.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { Stanza } from '../xmpp/stanza.ts';
+import { withCaps, withoutKnownCaps } from './caps.ts';
 import { rostersOf } from './rosters.ts';
 import { isSubscription, receiveSubscription, sendSubscription } from './subscription.ts';
 
@@ -48,11 +49,11 @@ function sent(hub: Hub, session: Session, stanza: Stanza): boolean | Promise<boo
     return true;
   }
   const priority = priorityOf(stanza);
-  const first = session.presence === null;
-  session.presence = stanza.detach();
+  const before = session.presence;
+  session.presence = withCaps(before, stanza).detach();
   session.priority = priority;
-  if (first) becomeAvailable(hub, session, session.presence);
-  else broadcast(hub, session, session.presence);
+  if (before === null) becomeAvailable(hub, session, session.presence);
+  else broadcast(hub, session, withoutKnownCaps(before, session.presence));
   return true;
 }
 

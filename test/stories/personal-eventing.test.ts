@@ -1,5 +1,6 @@
 // Personal eventing between people on one hub and on two: who hears of what, and who does not (XEP-0163).
 import assert from 'node:assert/strict';
+import type { Element } from '../../src/xmpp/element.ts';
 import { ns } from '../../src/xmpp/namespaces.ts';
 import { answersInfo, conditionOf, eventOf, form, hearsOf, infoOf, tagFor, wants } from '../support/capable.ts';
 import type { Client } from '../support/client.ts';
@@ -69,6 +70,26 @@ describe('personal eventing on one hub', () => {
     await phone.sends(`<presence><show>xa</show></presence>`);
     await phone.hasNot(e => eventOf(e) !== undefined);
     await phone.close();
+  });
+
+  it('sends capabilities to those who do not know them, and not again to those who do', async () => {
+    const tag = tagFor(infoOf([tune]));
+    const caps = (presence: Element) => presence.child('c', ns.caps)?.attrs.ver;
+    const nurse = await hub.client('nurse@hub.test');
+    await befriend(nurse, juliet);
+    await nurse.sends(`<presence><status>one</status>${tag}</presence>`);
+    const status = (text: string) => juliet.receives(e => e.name === 'presence' && e.childText('status') === text);
+    assert.equal(caps(await status('one')), tag.attrs.ver);
+    await nurse.sends(`<presence><status>two</status>${tag}</presence>`);
+    assert.equal(caps(await status('two')), undefined);
+    await nurse.sends(`<presence><status>three</status></presence>`);
+    assert.equal(caps(await status('three')), undefined);
+    const late = await hub.client('juliet@hub.test', { resource: 'late' });
+    const seen = await late.receives(e => e.name === 'presence' && e.childText('status') === 'three');
+    assert.equal(caps(seen), tag.attrs.ver);
+    await nurse.sends(`<presence><status>four</status>${tagFor(infoOf([tune, geoloc]))}</presence>`);
+    assert.notEqual(caps(await status('four')), undefined);
+    for (const client of [late, nurse]) await client.close();
   });
 
   it('believes no hash that the features do not bear out', async () => {
