@@ -7,15 +7,17 @@ import { kinds } from './bridges/index.ts';
 import { ClientServer } from './c2s/server.ts';
 import { LocalRoute, SessionTable } from './c2s/sessions.ts';
 import type { Accounts } from './cli/account.ts';
+import { Attachment } from './components/attachment.ts';
 import { ComponentServer } from './components/server.ts';
-import { createAccounts } from './directory/accounts.ts';
+import { Directories } from './directory/directories.ts';
+import { GroupRoute } from './directory/group-route.ts';
 import { authorities, judgePeer, type Roots, readRoots } from './federation/identity.ts';
 import { Links } from './federation/links.ts';
 import { Posh } from './federation/posh.ts';
 import { prove } from './federation/proofs.ts';
 import { AdminServer } from './hub/admin.ts';
 import { Certificates } from './hub/certificates.ts';
-import { type Config, changed, type Endpoint, type ListenerName } from './hub/config.ts';
+import { type Config, changed, checkModules, type Endpoint, type ListenerName } from './hub/config.ts';
 import type { Directory } from './hub/directory.ts';
 import { createResolver } from './hub/dns.ts';
 import { Kernel } from './hub/hub.ts';
@@ -25,12 +27,13 @@ import { createMetrics, type Metrics } from './hub/metrics.ts';
 import { Services } from './hub/services.ts';
 import type { Store } from './hub/store.ts';
 import { version } from './hub/version.ts';
-import { modules, removeAccount } from './modules/index.ts';
+import { exportUser, importUser, moduleNames, modules, removeAccount } from './modules/index.ts';
 import { adminCommands } from './operations.ts';
 import { openSqlite } from './store/sqlite.ts';
 import { WebServer } from './web/server.ts';
 import { StanzaError } from './xmpp/errors.ts';
 import { Jid } from './xmpp/jid.ts';
+import { parseElement } from './xmpp/payload.ts';
 
 /** A hub that runs. */
 export interface RunningHub {
@@ -39,6 +42,8 @@ export interface RunningHub {
   readonly links: Links;
   readonly components: ComponentServer;
   readonly bridges: BridgeHost;
+  /** The other server that the bridges serve, where `attach` names one. */
+  readonly attachment: Attachment | null;
   readonly certificates: Certificates;
   readonly accounts: Accounts;
   readonly started: number;
@@ -50,23 +55,31 @@ export interface RunningHub {
   stop(): Promise<void>;
 }
 
+/** One user of an export file may bring a whole archive along. */
+const exportLimits = { stanzaSize: 64 * 1024 * 1024, children: 1_000_000 };
+
 export function storePath(config: Config): string {
   return join(config.data, 'isthmus.db');
 }
 
-/** The accounts of all hosted domains that keep them in the store. */
+/** The accounts of all hosted domains, those of directories elsewhere as far as they can be changed. */
 export function accountsOf(
   config: Config,
+  store: Store,
   directories: ReadonlyMap<string, Directory>,
   removed: (jid: Jid) => Promise<void>,
 ): Accounts {
-  const find = (text: string) => {
+  const locate = (text: string) => {
     const jid = Jid.tryParse(text);
     if (!jid?.local || jid.resource) throw new Error(`${text} is not an account; user@domain is expected`);
     const directory = directories.get(jid.domain);
     if (!directory) {
       throw new Error(`${jid.domain} is not served here; served are ${[...config.domains.keys()].join(', ')}`);
     }
+    return { jid, directory };
+  };
+  const find = (text: string) => {
+    const { jid, directory } = locate(text);
     if (!directory.writable) throw new Error(`the users of ${jid.domain} live in the directory ${directory.name}`);
     return { jid, directory: directory.writable };
   };
@@ -87,21 +100,30 @@ export function accountsOf(
       if (!(await directory.remove(jid.local))) throw new Error(`there is no account ${jid}`);
       await removed(jid);
     },
+    async export(text) {
+      const { jid, directory } = locate(text);
+      if (!(await directory.find(jid.local))) throw new Error(`there is no account ${jid}`);
+      return (await exportUser(store, directory, modules, jid)).toString();
+    },
+    async import(text, xml) {
+      const { jid, directory } = locate(text);
+      return importUser(store, directory, modules, jid, parseElement(xml, exportLimits)).catch(say);
+    },
     async list(domain) {
       if (domain !== undefined && !directories.has(domain)) throw new Error(`${domain} is not served here`);
       const names = domain === undefined ? [...directories.keys()] : [domain];
-      return names.flatMap(name =>
-        [...(directories.get(name)?.writable?.list() ?? [])].map(user => ({ jid: `${user}@${name}` })),
-      );
+      const listed: { jid: string }[] = [];
+      for (const name of names) {
+        for await (const user of directories.get(name)?.writable?.list() ?? []) listed.push({ jid: `${user}@${name}` });
+      }
+      return listed;
     },
   };
 }
 
-/** The directories of the hosted domains. */
-export function openDirectories(config: Config, store: Store): Map<string, Directory> {
-  const directories = new Map<string, Directory>();
-  for (const { name } of config.domains.values()) directories.set(name, createAccounts(store, name));
-  return directories;
+/** The directories of the hosted domains; they are to be closed. */
+export function openDirectories(config: Config, store: Store, log: Log): Directories {
+  return new Directories(config, store, log);
 }
 
 /**
@@ -121,6 +143,7 @@ export async function startHub(config: Config, log: Log = createLog(config.log))
 async function compose(first: Config, log: Log, undo: (() => void | Promise<void>)[]): Promise<RunningHub> {
   let config = first;
   const started = Date.now();
+  checkModules(config, moduleNames);
   const store = openSqlite(storePath(config));
   undo.push(() => store.close());
   const metrics = createMetrics();
@@ -134,21 +157,28 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
   const bridges = new BridgeHost(kinds);
   const services = new Services();
   const links = new Links();
-  const directories = openDirectories(config, store);
-  const hub = new Kernel({ config, log, metrics, store, sessions: table, directories, services }, [
+  const directories = openDirectories(config, store, log);
+  undo.push(() => directories.close());
+  const groups = new GroupRoute(directories);
+  const attachment = config.attach ? new Attachment({ ...config.attach, resolver }, () => hub) : null;
+  const hub: Kernel = new Kernel({ config, log, metrics, store, sessions: table, directories, services }, [
     bridges,
     components,
+    groups,
     sessions,
     services,
-    links,
+    attachment ?? links,
   ]);
   sessions.attach(hub);
   components.attach(hub);
+  groups.attach(hub);
   const web = new WebServer(log);
   bridges.create(hub, { resolver, http: (method, path, handler) => web.add(method, path, handler) });
 
+  const taken = (domain: string) => [bridges, components, groups].some(route => route.owns(Jid.of('', domain, '')));
+  void directories.followAliases(() => config, taken);
   const others = [...bridges.list().flatMap(({ domains }) => domains.split(' ')), ...config.components.keys()];
-  const certificates = await Certificates.open(config, others, log);
+  const certificates = await Certificates.open(config, [...others, ...directories.groupDomains], log);
   undo.push(() => certificates.close());
   let roots: Roots = readRoots(config.tls.trust);
   const posh = new Posh({ resolver, authorities: () => authorities(config.tls.trust) });
@@ -168,8 +198,10 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
   await certificates.cover(services.domains);
   await bridges.start();
   undo.push(() => bridges.stop());
+  attachment?.start();
+  undo.push(() => attachment?.stop());
 
-  const accounts = accountsOf(config, directories, jid => removeAccount(hub, jid));
+  const accounts = accountsOf(config, store, directories, jid => removeAccount(hub, jid));
   const guard = new ConnectionGuard(config.limits.connections);
   const open: Listening[] = [];
   let ready = false;
@@ -181,7 +213,7 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
     component: [],
     http: [],
   };
-  observe(metrics, { table, guard, certificates, components });
+  observe(metrics, { table, guard, certificates, components, directories });
   addHealth(web, metrics, () => ready);
 
   const running: RunningHub = {
@@ -189,6 +221,7 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
     links,
     components,
     bridges,
+    attachment,
     certificates,
     accounts,
     started,
@@ -197,18 +230,17 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
       return config;
     },
     async reload(next) {
+      checkModules(next, moduleNames);
       const { keys, restart } = changed(config, next);
-      await certificates.reload(next);
+      directories.update(next);
+      await certificates.reload(next, directories.groupDomains);
       roots = readRoots(next.tls.trust);
       // What needs a restart keeps its old values until then.
       config = { ...next, data: config.data, listen: config.listen, attach: config.attach, bridges: config.bridges };
       hub.config = config;
       services.configure(config);
       await certificates.cover(services.domains);
-      for (const name of config.domains.keys()) {
-        if (!directories.has(name)) directories.set(name, createAccounts(store, name));
-      }
-      for (const name of directories.keys()) if (!config.domains.has(name)) directories.delete(name);
+      void directories.followAliases(() => config, taken);
       guard.perAddress = config.limits.connections.perAddress;
       guard.total = config.limits.connections.total;
       log.level = config.log.level;
@@ -292,9 +324,13 @@ interface Observed {
   guard: ConnectionGuard;
   certificates: Certificates;
   components: ComponentServer;
+  directories: Directories;
 }
 
-function observe(metrics: Metrics, { table, guard, certificates, components }: Observed): void {
+function observe(metrics: Metrics, { table, guard, certificates, components, directories }: Observed): void {
+  metrics.gauge('isthmus_directory_connections', 'Connections to directory servers', ['directory', 'server'], set => {
+    for (const { directory, url, open } of directories.servers) set(open, directory, url);
+  });
   metrics.gauge('isthmus_sessions', 'Client sessions', [], set => set(table.count));
   metrics.gauge('isthmus_connections', 'Open connections of all listeners', [], set => set(guard.count));
   metrics.gauge('isthmus_components', 'Components that are connected', [], set => set(components.connected.length));

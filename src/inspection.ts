@@ -6,13 +6,15 @@ import { createSecureContext } from 'node:tls';
 import { domainToASCII } from 'node:url';
 import type { Finding } from './cli/command.ts';
 import { startHub, storePath } from './composition.ts';
+import { Directories } from './directory/directories.ts';
 import { judge, type Roots, readRoots } from './federation/identity.ts';
 import { targets } from './federation/resolve.ts';
 import { askAdmin, makeDataDirectory, NotRunning } from './hub/admin.ts';
-import type { Config, DomainConfig, Endpoint } from './hub/config.ts';
+import { type Config, checkModules, type DomainConfig, type Endpoint } from './hub/config.ts';
 import { createResolver, DnsError, type Resolver } from './hub/dns.ts';
 import { formatEndpoint } from './hub/listener.ts';
 import { silentLog } from './hub/log.ts';
+import { moduleNames } from './modules/index.ts';
 import { openSqlite } from './store/sqlite.ts';
 
 const ok = (about: string, text: string): Finding => ({ verdict: 'ok', about, text });
@@ -21,6 +23,7 @@ const fail = (about: string, text: string): Finding => ({ verdict: 'fail', about
 
 /** Yields what is found, good and bad, as it is found. */
 export async function* inspect(config: Config, partner: string | undefined): AsyncIterable<Finding> {
+  checkModules(config, moduleNames);
   if (partner !== undefined) return yield* inspectPartner(config, partner);
   yield ok('configuration', config.file || 'none: the domain localhost on loopback');
   const running = await isRunning(config);
@@ -28,6 +31,7 @@ export async function* inspect(config: Config, partner: string | undefined): Asy
   if (!running) yield await inspectStore(config);
   const roots = readRoots(config.tls.trust);
   for (const domain of config.domains.values()) yield* inspectCertificate(domain, roots);
+  yield* inspectDirectories(config);
   for (const [name, endpoints] of Object.entries(config.listen)) {
     for (const endpoint of endpoints) yield await inspectListener(name, endpoint, running);
   }
@@ -56,6 +60,24 @@ async function inspectStore(config: Config): Promise<Finding> {
   } catch (error) {
     return fail('data', (error as Error).message);
   }
+}
+
+/** Looks somebody up who is nobody: that takes a connection, TLS where it is configured, and the hub's own login. */
+async function* inspectDirectories(config: Config): AsyncIterable<Finding> {
+  const domains = new Map([...config.domains].filter(([, { directory }]) => directory !== 'accounts'));
+  // Without domains of accounts nothing of the store is asked for.
+  const directories = new Directories({ ...config, domains }, null as never, silentLog());
+  for (const [domain, directory] of directories) {
+    const about = `directory ${directory.name} for ${domain}`;
+    try {
+      await directory.find('isthmus-check');
+      yield ok(about, 'answers');
+    } catch (error) {
+      yield fail(about, `${(error as Error).message}; nobody of ${domain} can log in`);
+    }
+  }
+  for (const { url, down } of directories.servers) if (down) yield warn('directory server', `${url} does not answer`);
+  directories.close();
 }
 
 function* inspectCertificate({ name, tls }: DomainConfig, roots: Roots): Iterable<Finding> {

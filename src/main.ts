@@ -5,7 +5,7 @@ import { run } from './cli/run.ts';
 import { accountsOf, openDirectories, type RunningHub, startHub, storePath } from './composition.ts';
 import { makeDataDirectory } from './hub/admin.ts';
 import type { Config } from './hub/config.ts';
-import { createLog } from './hub/log.ts';
+import { createLog, type Log, silentLog } from './hub/log.ts';
 import { version } from './hub/version.ts';
 import { inspect } from './inspection.ts';
 import { openSqlite } from './store/sqlite.ts';
@@ -16,18 +16,41 @@ async function runUntilSignalled(config: Config, reread: () => Config): Promise<
   // What nobody expected is a bug; it must be seen, and it must not take every session down with it.
   process.on('uncaughtException', error => log.fatal({ err: error }, 'unexpected error'));
   process.on('unhandledRejection', error => log.fatal({ err: error }, 'unexpected rejection'));
-  const running = await startHub(config, log);
+  let running = await startHub(config, log);
   process.on('SIGHUP', () => void reload(running, reread, log));
-  const signal = await new Promise<string>(resolve => {
-    for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => resolve(name));
-  });
-  log.info({ signal }, 'ending');
-  await running.stop();
-  log.info('ended');
-  return 0;
+  for (;;) {
+    const reason = await reasonToEnd(running);
+    log.info({ reason }, 'ending');
+    const next = reason === 'restart' ? readAnew(reread, running, log) : null;
+    await running.stop();
+    log.info('ended');
+    if (next === null) return 0;
+    running = await startHub(next, log);
+  }
 }
 
-async function reload(running: RunningHub, reread: () => Config, log: ReturnType<typeof createLog>): Promise<void> {
+/** Resolves when a signal or an administrator (XEP-0133) ends the hub. */
+function reasonToEnd(running: RunningHub): Promise<string> {
+  return new Promise(resolve => {
+    for (const name of ['SIGTERM', 'SIGINT'] as const) {
+      process.removeAllListeners(name);
+      process.once(name, () => resolve(name));
+    }
+    running.hub.ending = restart => resolve(restart ? 'restart' : 'shutdown');
+  });
+}
+
+/** The configuration as it is now, or the old one where it went bad: a restart is no time to stay away. */
+function readAnew(reread: () => Config, running: RunningHub, log: Log): Config {
+  try {
+    return reread();
+  } catch (error) {
+    log.error({ reason: (error as Error).message }, 'configuration not read anew; the old one stays');
+    return running.config;
+  }
+}
+
+async function reload(running: RunningHub, reread: () => Config, log: Log): Promise<void> {
   try {
     await running.reload(reread());
   } catch (error) {
@@ -35,13 +58,25 @@ async function reload(running: RunningHub, reread: () => Config, log: ReturnType
   }
 }
 
+// Whoever reads our output may have seen enough, as `head` has.
+process.stdout.on('error', error => {
+  if ((error as NodeJS.ErrnoException).code === 'EPIPE') process.exit();
+  throw error;
+});
 process.exitCode = await run(process.argv.slice(2), commands, {
   start: runUntilSignalled,
   async openAccounts(config) {
     makeDataDirectory(config.data);
     const store = openSqlite(storePath(config));
-    const accounts = accountsOf(config, openDirectories(config, store), async () => {});
-    return { accounts, close: () => store.close() };
+    const directories = openDirectories(config, store, silentLog());
+    const accounts = accountsOf(config, store, directories, async () => {});
+    return {
+      accounts,
+      close: () => {
+        directories.close();
+        return store.close();
+      },
+    };
   },
   check: inspect,
   version: version,

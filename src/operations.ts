@@ -25,7 +25,12 @@ export function adminCommands(running: RunningHub): ReadonlyMap<string, AdminCom
       hub.router.routes.flatMap((route, i) =>
         (route.describe?.() ?? []).map(domains => ({ order: i + 1, route: route.name, domains })),
       ),
-    modules: () => hub.modules.map(({ name, implements: specs }) => ({ module: name, implements: specs.join(', ') })),
+    modules: () =>
+      hub.modules.map(({ name, implements: specs }) => ({
+        module: name,
+        on: onFor(running, name),
+        implements: specs.join(', '),
+      })),
     reload: () => running.reload(loadConfig(running.config.file || null)),
     federation: args => federation(running, args),
     bridge: args => {
@@ -43,17 +48,34 @@ export function adminCommands(running: RunningHub): ReadonlyMap<string, AdminCom
     },
     'check domain': ([domain]) => running.links.probe(localDomain(running), domain),
   };
-  for (const verb of ['add', 'passwd', 'remove', 'list']) {
+  for (const verb of ['add', 'passwd', 'remove', 'list', 'export', 'import']) {
     commands[`account ${verb}`] = args => callAccounts(running.accounts, verb, args);
   }
   return new Map(Object.entries(commands));
+}
+
+/** The domains that a module is on for, in one word where it is all or none of them. */
+function onFor({ hub, config }: RunningHub, module: string): string {
+  const domains = [...config.domains.keys()];
+  const on = domains.filter(domain => hub.enabled(module, domain));
+  return on.length === domains.length ? 'everywhere' : on.length === 0 ? 'nowhere' : on.join(' ');
 }
 
 function localDomain({ config }: RunningHub): string {
   return config.domains.keys().next().value ?? '';
 }
 
-function status({ hub, links, components, certificates, started, listening, config, bridges }: RunningHub): unknown {
+function status({
+  hub,
+  links,
+  components,
+  certificates,
+  started,
+  listening,
+  config,
+  bridges,
+  attachment,
+}: RunningHub): unknown {
   const outbound = links.outbound;
   return {
     version: version,
@@ -71,6 +93,7 @@ function status({ hub, links, components, certificates, started, listening, conf
     'stanzas queued for links': outbound.reduce((sum, { queued }) => sum + queued, 0),
     components: components.connected,
     bridges: bridges.list().map(({ name }) => name),
+    ...(attachment ? { attached: attachment.list() } : {}),
     certificates: certificates.expiries.map(({ domain, daysLeft, selfSigned }) => ({
       domain,
       'days left': daysLeft,

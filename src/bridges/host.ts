@@ -24,11 +24,12 @@ interface Running {
 
 export class BridgeHost implements Route {
   readonly name = 'bridges';
-  readonly #kinds: readonly BridgeKind<never>[];
+  readonly #kinds: readonly BridgeKind[];
   readonly #running: Running[] = [];
   readonly #byDomain = new Map<string, Running>();
+  #hub!: Kernel;
 
-  constructor(kinds: readonly BridgeKind<never>[]) {
+  constructor(kinds: readonly BridgeKind[]) {
     this.#kinds = kinds;
   }
 
@@ -42,12 +43,15 @@ export class BridgeHost implements Route {
     return this.#byDomain.has(to.domain);
   }
 
-  deliver(stanza: Stanza): void | Promise<void> {
+  deliver(stanza: Stanza, origin: Origin): void | Promise<void> {
+    // The answer to what a bridge asked (`BridgePort.ask`): the hub waits for it.
+    if (stanza.name === 'iq' && !stanza.isRequest) return this.#hub.answer(stanza, origin);
     return this.#byDomain.get(stanza.to!.domain)!.bridge.send(stanza);
   }
 
   /** Makes the bridges of the configuration. Throws ConfigError. Their ports listen to the hub before modules do. */
   create(hub: Kernel, surroundings: Surroundings): void {
+    this.#hub = hub;
     for (const [name, { kind, section }] of hub.config.bridges) {
       const known = this.#kinds.find(one => one.kind === kind);
       if (!known) {
@@ -63,7 +67,8 @@ export class BridgeHost implements Route {
           throw new ConfigError(`bridges.${name}: the domain ${domain} is served by something else already`);
         }
       }
-      const bridge = known.create(config, this.#port(name, domains, hub, surroundings));
+      const port = this.#port(name, domains, hub, surroundings);
+      const bridge = known.create(config, hub.config.attach ? { ...port, inside: undefined } : port);
       const running = { name, kind, domains, bridge };
       this.#running.push(running);
       for (const domain of domains) this.#byDomain.set(domain, running);
@@ -116,11 +121,8 @@ export class BridgeHost implements Route {
       inside: {
         online: user => hub.sessions.of(user).some(session => session.presence !== null && session.priority >= 0),
         hosts: domain => hub.hosts(domain),
-        onOffline: listener =>
-          hub.on('message-undelivered', async stanza => {
-            await listener(stanza);
-            return false;
-          }),
+        onOffline: listener => hub.on('message-offline', listener),
+        onRemoved: listener => hub.on('account-removed', listener),
         setPresence: (user, source, presence) => void hub.emit('presence-source', user, source, presence),
         http: surroundings.http,
       },

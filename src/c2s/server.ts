@@ -6,15 +6,21 @@ import type { Config } from '../hub/config.ts';
 import type { Kernel } from '../hub/hub.ts';
 import type { Log } from '../hub/log.ts';
 import { hubOrigin } from '../hub/router.ts';
-import { Acknowledgements } from '../xmpp/acknowledgements.ts';
+import { el } from '../xmpp/element.ts';
 import { StanzaError, StreamError } from '../xmpp/errors.ts';
 import type { Jid } from '../xmpp/jid.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
-import type { Stream } from '../xmpp/stream.ts';
+
+import type { Ending, Stream } from '../xmpp/stream.ts';
+import { noteAnswer } from './forks.ts';
+
+import { checkLiveness } from './liveness.ts';
 import { Negotiation } from './negotiation.ts';
+import { failed, Resumption } from './resumption.ts';
 import { ClientSession } from './session.ts';
 import type { SessionTable } from './sessions.ts';
+import { LoginTokens } from './tokens.ts';
 
 /** What a client edge needs besides the hub. */
 export interface ClientEdge {
@@ -26,17 +32,18 @@ export interface ClientEdge {
   readonly scramSecret: Uint8Array;
 }
 
-/** The most unacknowledged stanzas of one session, and how long it may be resumed, in seconds. */
-const mostUnacknowledged = 1_000;
-const resumptionTime = 300;
+/** How often sessions are looked at, in ms. */
+const watchInterval = 10_000;
 
 export class ClientServer {
   readonly hub: Kernel;
   readonly edge: ClientEdge;
   readonly table: SessionTable;
   readonly log: Log;
-  readonly #resumable = new Map<string, { session: ClientSession; timer: NodeJS.Timeout | null }>();
+  readonly resumption = new Resumption(this);
+  readonly tokens: LoginTokens;
   readonly #negotiating = new Set<Negotiation>();
+  readonly #watch: NodeJS.Timeout;
   #stopping = false;
 
   constructor(hub: Kernel, table: SessionTable, edge: ClientEdge) {
@@ -44,6 +51,9 @@ export class ClientServer {
     this.table = table;
     this.edge = edge;
     this.log = hub.log.child({ room: 'c2s' });
+    this.tokens = new LoginTokens(hub);
+    this.#watch = setInterval(() => checkLiveness(table.all(), this.config.clients, Date.now()), watchInterval);
+    this.#watch.unref();
   }
 
   get config(): Config {
@@ -61,7 +71,13 @@ export class ClientServer {
    * Binds a resource; one that the server makes is unguessable (RFC 6120 §7.6). `announce` tells the client its
    * JID before the session is sent anything else.
    */
-  bind(stream: Stream, user: Jid, wanted: string, lang: string, announce: (jid: Jid) => void): ClientSession {
+  bind(
+    stream: Stream,
+    user: Jid,
+    wanted: string,
+    lang: string,
+    announce: (session: ClientSession) => void,
+  ): ClientSession {
     const resource = wanted === '' ? randomBytes(9).toString('base64url') : wanted;
     const jid = user.withResource(resource);
     const other = this.table.get(jid);
@@ -69,27 +85,55 @@ export class ClientServer {
     if (other) this.finish(other, new StreamError('conflict', 'the same resource was bound by a newer session'));
     const session = new ClientSession(jid, stream, this);
     session.lang = lang;
-    announce(jid);
+    announce(session);
     this.table.add(session);
     this.attach(session, stream);
     this.hub.emit('session-opened', session);
     return session;
   }
 
+  /** Ends the earlier sessions of the same installation of a client (XEP-0386 §3.2). */
+  replace(session: ClientSession, client: string): void {
+    for (const other of this.table.of(session.jid)) {
+      if (other.client === client && other !== session) {
+        this.finish(other, new StreamError('conflict', 'the client has bound another resource'));
+      }
+    }
+    session.client = client;
+  }
+
+  /** The hosted domain that a name stands for: itself, or what it is an alias of. */
+  domainOf(name: string): string {
+    return this.config.aliases.get(name) ?? name;
+  }
+
   /** Makes a stream the session's: its input is the session's from here on. */
   attach(session: ClientSession, stream: Stream): void {
     session.stream = stream;
+    // A stream begins active (XEP-0352 §4.2), the session it resumes as well.
+    session.active = true;
     stream.handler = {
       opened: () => stream.close(new StreamError('not-well-formed')),
       stanza: stanza => this.#received(session, stream, stanza),
       closed: ending => {
+        this.ended({ remote: stream.remote, jid: session.jid.toString() }, ending, 'stream ended');
         if (session.stream !== stream) return;
         session.stream = null;
         session.management?.detach();
-        if (session.management?.id && ending.by === 'lost' && !this.#stopping) this.#wait(session);
-        else this.#gone(session);
+        if (ending.by === 'peer' && ending.error === null) session.heard();
+        const waits = ending.by === 'lost' && !this.#stopping && this.resumption.wait(session);
+        if (!waits) return this.gone(session);
+        for (const stanza of session.management?.unacknowledged ?? []) this.waits(session, stanza);
       },
     };
+  }
+
+  /** Writes down how a stream ended: what we found at fault is for the operator to see. */
+  ended(who: { remote: string; domain?: string; jid?: string }, ending: Ending, otherwise: string): void {
+    const { by, error } = ending;
+    const fault = by !== 'peer' && (by === 'us' || error !== null) && error?.condition !== 'system-shutdown';
+    if (fault) this.log.info({ ...who, reason: ending.reason }, error ? 'stream error' : 'stream ended by us');
+    else this.log.debug({ ...who, reason: ending.reason }, otherwise);
   }
 
   /** Ends a session, with a stream error where one is given. */
@@ -97,23 +141,29 @@ export class ClientServer {
     const stream = session.stream;
     session.stream = null;
     stream?.close(error);
-    this.#gone(session);
+    this.gone(session);
   }
 
   overflowed(session: ClientSession, stanza: Stanza): void {
     this.finish(session, new StreamError('resource-constraint', 'too many stanzas were not acknowledged'));
-    this.#readdress(session, stanza);
+    this.#readdress(session, stanza, Date.now());
+  }
+
+  waits(session: ClientSession, stanza: Stanza): void {
+    if (stanza.name === 'message') this.hub.emit('message-waiting', session, stanza);
   }
 
   /** Closes every stream properly; sessions that can be resumed are not, since they would not outlive the process. */
   async stop(): Promise<void> {
     this.#stopping = true;
+    clearInterval(this.#watch);
     const shutdown = new StreamError('system-shutdown');
     for (const negotiation of [...this.#negotiating]) negotiation.stream.close(shutdown);
     for (const session of [...this.table.all()]) this.finish(session, shutdown);
   }
 
   #received(session: ClientSession, stream: Stream, stanza: Stanza): void {
+    session.heard();
     switch (stanza.name) {
       case 'message':
       case 'presence':
@@ -127,17 +177,25 @@ export class ClientServer {
         if (stanza.ns !== ns.streamManagement || !session.management) break;
         return this.#acknowledged(session, stream, stanza);
       case 'enable':
-        if (stanza.ns === ns.streamManagement) return this.#enable(session, stream, stanza);
-        break;
+        if (stanza.ns !== ns.streamManagement) break;
+        return stream.sendElement(this.resumption.enable(session, stanza.element));
+      case 'active':
+      case 'inactive':
+        if (stanza.ns !== ns.clientState || !this.hub.enabled('client-state', session.jid.domain)) break;
+        session.active = stanza.name === 'active';
+        return;
       case 'resume':
         if (stanza.ns !== ns.streamManagement) break;
-        return stream.sendText(failedText('unexpected-request'));
+        return stream.sendElement(failed('unexpected-request'));
     }
     stream.close(new StreamError('unsupported-stanza-type', `<${stanza.name}/> in ${stanza.ns} is not expected here`));
   }
 
   /** Stamps `from` (RFC 6120 §8.1.2.1) and the stream's language (§4.7.4), and passes the stanza on. */
   #stanza(session: ClientSession, stream: Stream, received: Stanza): void {
+    if (this.config.clients.fork && received.name === 'message') {
+      noteAnswer(session, this.table.of(session.jid), received);
+    }
     const from = received.withFrom(session.jid);
     const stanza = session.lang && !from.lang && from.name !== 'iq' ? from.withLang(session.lang) : from;
     const taken = this.#accept(session, stanza, received);
@@ -148,14 +206,19 @@ export class ClientServer {
   #accept(session: ClientSession, stanza: Stanza, received: Stanza): void | Promise<void> {
     const { malformed } = received;
     if (malformed === 'to') return session.send(stanza.error('jid-malformed', 'the address in `to` is not a JID'));
-    if (received.from && !received.from.equals(session.jid) && !received.from.equals(session.jid.bare)) {
-      session.stream?.close(new StreamError('invalid-from'));
+    if (malformed === 'from' || !speaksFor(session, received.from)) {
+      session.stream?.close(new StreamError('invalid-from', 'a client speaks for itself only'));
       return;
     }
     if (stanza.name === 'iq' && (!stanza.id || !iqTypes.has(stanza.type))) {
       return session.send(stanza.withType('get').error('bad-request', 'an IQ has an id and one of four types'));
     }
-    const consumed = this.hub.emit('session-sent', session, stanza);
+    let consumed: boolean | Promise<boolean>;
+    try {
+      consumed = this.hub.emit('session-sent', session, stanza);
+    } catch (error) {
+      return this.#refuse(session, stanza, error);
+    }
     if (consumed === true) return;
     if (consumed instanceof Promise) {
       return consumed.then(
@@ -180,68 +243,38 @@ export class ClientServer {
     session.send(stanza.refuse(error instanceof StanzaError ? error : new StanzaError('internal-server-error')));
   }
 
-  #enable(session: ClientSession, stream: Stream, stanza: Stanza): void {
-    if (session.management) {
-      return stream.sendText(failedText('unexpected-request'));
-    }
-    const resume = /\sresume='(true|1)'/.test(stanza.extra);
-    const id = resume ? randomBytes(18).toString('base64url') : '';
-    session.management = new Acknowledgements(id, mostUnacknowledged);
-    if (resume) this.#resumable.set(id, { session, timer: null });
-    stream.sendText(
-      `<enabled xmlns='${ns.streamManagement}'${resume ? ` id='${id}' resume='true' max='${resumptionTime}'` : ''}/>`,
-    );
-  }
-
   #acknowledged(session: ClientSession, stream: Stream, stanza: Stanza): void {
     const management = session.management!;
     management.acknowledge(attribute(stanza, 'h'));
     if (management.unacknowledged.length > 0) management.request(stream);
   }
 
-  /** Continues a session on a new stream (XEP-0198 §5). False: there is nothing to resume. */
-  resume(stream: Stream, user: Jid, request: Stanza): boolean {
-    const known = this.#resumable.get(attribute(request, 'previd') ?? '');
-    if (!known?.session.jid.bare.equals(user) || !known.session.management) return false;
-    const { session } = known;
-    const management = session.management!;
-    const old = session.stream;
-    session.stream = null;
-    old?.close(new StreamError('conflict', 'the session was resumed elsewhere'));
-    if (known.timer) clearTimeout(known.timer);
-    known.timer = null;
-    management.detach();
-    management.acknowledge(attribute(request, 'h'));
-    this.attach(session, stream);
-    stream.sendText(`<resumed xmlns='${ns.streamManagement}' previd='${management.id}' h='${management.received}'/>`);
-    for (const stanza of management.unacknowledged) stream.send(stanza);
-    if (management.unacknowledged.length > 0) management.request(stream);
-    return true;
-  }
-
-  #wait(session: ClientSession): void {
-    const known = this.#resumable.get(session.management!.id);
-    if (!known) return this.#gone(session);
-    known.timer = setTimeout(() => this.#gone(session), resumptionTime * 1000);
-    known.timer.unref();
-  }
-
-  /** The session is over: what it did not acknowledge goes on to where it can (XEP-0198 §5, last part). */
-  #gone(session: ClientSession): void {
-    const known = session.management && this.#resumable.get(session.management.id);
-    if (known?.timer) clearTimeout(known.timer);
-    if (session.management) this.#resumable.delete(session.management.id);
+  /** The session is over: what it did not acknowledge goes on to where it can (XEP-0198 §4, last part). */
+  gone(session: ClientSession): void {
+    this.resumption.forget(session);
     if (!this.table.remove(session)) return;
     this.hub.emit('session-closed', session);
-    for (const stanza of session.management?.unacknowledged ?? []) this.#readdress(session, stanza);
+    const { unacknowledged = [], sentAt = [] } = session.management ?? {};
+    for (const [n, stanza] of unacknowledged.entries()) this.#readdress(session, stanza, sentAt[n]);
   }
 
-  /** What a lost session did not take goes to the account, or back (RFC 6121 §8.5.3.2). */
-  #readdress(session: ClientSession, stanza: Stanza): void {
+  /** What a lost session did not take goes to the account, or back (RFC 6121 §8.5.3.2). `sentAt` in ms since 1970. */
+  #readdress(session: ClientSession, stanza: Stanza, sentAt: number): void {
     if (stanza.name === 'presence' || stanza.isError || stanza.type === 'result' || !stanza.from) return;
-    if (stanza.name === 'message') void this.hub.router.route(stanza.withTo(session.jid.bare), hubOrigin);
-    else void this.hub.router.route(stanza.error('recipient-unavailable'), hubOrigin);
+    if (stanza.name === 'iq') {
+      void this.hub.router.route(stanza.error('service-unavailable'), hubOrigin);
+    } else if (!this.hub.emit('message-returned', session, stanza)) {
+      const { domain } = session.jid;
+      const delay = el('delay', ns.delay, { from: domain, stamp: new Date(sentAt).toISOString() });
+      const late = stanza.has('delay', ns.delay) ? stanza : stanza.with(delay);
+      void this.hub.router.route(late.withTo(session.jid.bare), hubOrigin);
+    }
   }
+}
+
+/** RFC 6120 §8.1.2.1: without `from`, or with the session's own full or bare JID. */
+function speaksFor(session: ClientSession, from: Jid | null): boolean {
+  return from === null || from.equals(session.jid) || from.equals(session.jid.bare);
 }
 
 const iqTypes = new Set(['get', 'set', 'result', 'error']);
@@ -249,8 +282,4 @@ const iqTypes = new Set(['get', 'set', 'result', 'error']);
 /** An attribute that is not one of a stanza's own. */
 export function attribute(stanza: Stanza, name: string): string | undefined {
   return stanza.element.attrs[name];
-}
-
-export function failedText(condition: string): string {
-  return `<failed xmlns='${ns.streamManagement}'><${condition} xmlns='${ns.stanzaErrors}'/></failed>`;
 }

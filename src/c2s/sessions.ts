@@ -5,8 +5,9 @@ import type { Kernel } from '../hub/hub.ts';
 import type { Session, Sessions } from '../hub/module.ts';
 import type { Origin, Route } from '../hub/router.ts';
 import { StanzaError } from '../xmpp/errors.ts';
-import { Jid } from '../xmpp/jid.ts';
+import type { Jid } from '../xmpp/jid.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
+import { forked } from './forks.ts';
 import type { ClientSession } from './session.ts';
 
 const none: readonly ClientSession[] = [];
@@ -78,21 +79,18 @@ export class LocalRoute implements Route {
   }
 
   owns(to: Jid): boolean {
-    return this.#hub.hosts(to.domain) || this.#hub.config.aliases.has(to.domain);
+    return this.#hub.hosts(to.domain);
   }
 
   deliver(stanza: Stanza, origin: Origin): void | Promise<void> {
-    const domain = this.#hub.config.aliases.get(stanza.to!.domain);
-    const addressed =
-      domain === undefined ? stanza : stanza.withTo(Jid.of(stanza.to!.local, domain, stanza.to!.resource));
-    if (origin.kind === 'session') checkCrossing(this.#hub.config, addressed, addressed.to!.domain);
-    switch (addressed.name) {
+    if (origin.kind === 'session') checkCrossing(this.#hub.config, stanza, stanza.to!.domain);
+    switch (stanza.name) {
       case 'message':
-        return this.#message(addressed, origin);
+        return this.#message(stanza, origin);
       case 'presence':
-        return this.#presence(addressed, origin);
+        return this.#presence(stanza, origin);
       default:
-        return this.#iq(addressed, origin);
+        return this.#iq(stanza, origin);
     }
   }
 
@@ -123,33 +121,52 @@ export class LocalRoute implements Route {
     const to = stanza.to!;
     if (to.local === '') {
       if (stanza.isError) return;
-      throw new StanzaError('service-unavailable', 'the server itself reads no messages');
+      const consumed = this.#hub.emit('domain-message', stanza, origin);
+      if (consumed === true) return;
+      if (consumed instanceof Promise) return consumed.then(done => (done ? undefined : this.#unread()));
+      return this.#unread();
     }
     if (to.resource !== '') {
       const session = this.#table.get(to);
       if (session) {
-        session.send(stanza);
-        this.#hub.emit('message-delivered', stanza, [session], origin);
+        const arrived = this.#hub.arrive(stanza, origin);
+        session.send(arrived);
+        this.#hub.emit('message-delivered', arrived, [session], origin);
         return;
       }
-      if (stanza.type === 'error') return;
-      if (stanza.type === 'groupchat') throw new StanzaError('service-unavailable');
-      if (stanza.type === 'headline') return;
+      // Only a chat goes on to the account (RFC 6121 §8.5.3.2.1).
+      if (stanza.type === 'error' || stanza.type === 'headline') return;
+      if (stanza.type !== 'chat') throw new StanzaError('service-unavailable', 'that resource is not connected');
     }
     if (stanza.type === 'error') return;
-    if (stanza.type === 'groupchat') throw new StanzaError('service-unavailable');
-    const takers = recipients(this.#table.of(to), stanza.type === 'headline');
+    if (stanza.type === 'groupchat') throw new StanzaError('service-unavailable', 'that is no room');
+    const { fork } = this.#hub.config.clients;
+    const able = recipients(this.#table.of(to), stanza.type === 'headline' || fork);
+    const takers = fork && stanza.type !== 'headline' ? forked(able, stanza.from) : able;
     if (takers.length === 0) return this.#undelivered(stanza, origin);
-    for (const session of takers) session.send(stanza);
-    this.#hub.emit('message-delivered', stanza, takers, origin);
+    const arrived = this.#hub.arrive(stanza, origin);
+    for (const session of takers) session.send(arrived);
+    this.#hub.emit('message-delivered', arrived, takers, origin);
+  }
+
+  #unread(): never {
+    throw new StanzaError('service-unavailable', 'the server itself reads no messages');
   }
 
   async #undelivered(stanza: Stanza, origin: Origin): Promise<void> {
     const directory = this.#hub.directory(stanza.to!.domain);
     const person = directory?.find(stanza.to!.local);
     if (!(person instanceof Promise ? await person : person)) throw new StanzaError('service-unavailable');
-    if (await this.#hub.emit('message-undelivered', stanza, origin)) return;
-    if (stanza.type !== 'headline') throw new StanzaError('service-unavailable');
+    const arrived = this.#hub.arrive(stanza, origin);
+    this.#hub.emit('message-delivered', arrived, none, origin);
+    const elsewhere = await this.#hub.emit('message-offline', arrived, origin);
+    try {
+      if (await this.#hub.emit('message-undelivered', arrived, origin)) return;
+    } catch (error) {
+      if (!elsewhere) throw error;
+      return;
+    }
+    if (!elsewhere && stanza.type !== 'headline') throw new StanzaError('service-unavailable');
   }
 }
 

@@ -3,6 +3,7 @@ import { createInterface } from 'node:readline/promises';
 import { Writable } from 'node:stream';
 import { NotRunning, UsageError } from '../hub/admin.ts';
 import type { Command, Context } from './command.ts';
+import { exportAccounts, importAccounts } from './transfer.ts';
 
 /** What can be done with accounts; the same in the hub and without it. Rejects with an Error that says why not. */
 export interface Accounts {
@@ -10,41 +11,67 @@ export interface Accounts {
   passwd(jid: string, password: string): Promise<void>;
   remove(jid: string): Promise<void>;
   list(domain?: string): Promise<{ jid: string }[]>;
+  /** The account as a `<user/>` element (XEP-0227). */
+  export(jid: string): Promise<string>;
+  /** Keeps what a `<user/>` element holds; resolves with what the operator should know. */
+  import(jid: string, xml: string): Promise<string[]>;
 }
+
+/** Calls one of the verbs of `Accounts`, wherever they are. */
+export type CallAccounts = (verb: string, ...words: string[]) => Promise<unknown>;
+
+const usage = 'add JID | passwd JID | remove JID | list [DOMAIN] | export [JID|DOMAIN] | import FILE';
+const verbs = ['add', 'passwd', 'remove', 'list', 'export', 'import'];
+const done = { add: 'added', passwd: 'password changed', remove: 'removed' };
 
 export const account: Command = {
   name: 'account',
-  summary: 'make, change, remove and list users',
-  usage: 'add JID | passwd JID | remove JID | list [DOMAIN]',
+  summary: 'make, change, remove, list and move users',
+  usage,
   help: `The password is asked for on a terminal, and read as one line from standard input elsewhere:
   isthmus account add romeo@hub.test
   echo "$PASSWORD" | isthmus account add juliet@hub.test
+Users move with their contact lists, waiting messages and keys in a file of XEP-0227; keep it as you keep passwords:
+  isthmus account export hub.test > users.xml
+  isthmus account import users.xml
 It works whether the hub runs or not.`,
   async run(context) {
-    const [verb, subject, ...more] = context.args;
-    const wanting = verb === 'add' || verb === 'passwd';
-    if (!['add', 'passwd', 'remove', 'list'].includes(verb ?? '') || more.length > 0 || (verb !== 'list' && !subject)) {
-      throw new UsageError('account takes: add JID | passwd JID | remove JID | list [DOMAIN]');
+    const [verb = '', subject, ...more] = context.args;
+    const optional = verb === 'list' || verb === 'export';
+    if (!verbs.includes(verb) || more.length > 0 || (!optional && !subject)) {
+      throw new UsageError(`account takes: ${usage}`);
     }
-    const words = [...(subject ? [subject] : []), ...(wanting ? [await readPassword(subject)] : [])];
-    const result = await carryOut(context, verb, words);
-    if (verb === 'list') context.print(result);
-    else context.say(`${subject}: ${{ add: 'added', passwd: 'password changed', remove: 'removed' }[verb as 'add']}`);
+    const { call, close } = connect(context);
+    try {
+      if (verb === 'export') return await exportAccounts(context, call, subject);
+      if (verb === 'import') return await importAccounts(context, call, subject);
+      if (verb === 'list') return context.print(await call(verb, ...(subject ? [subject] : [])));
+      const wanting = verb === 'add' || verb === 'passwd';
+      await call(verb, subject, ...(wanting ? [await readPassword(subject)] : []));
+      context.say(`${subject}: ${done[verb as 'add']}`);
+    } finally {
+      await close();
+    }
   },
 };
 
-async function carryOut(context: Context, verb: string, words: string[]): Promise<unknown> {
-  try {
-    return await context.ask(`account ${verb}`, ...words);
-  } catch (error) {
-    if (!(error instanceof NotRunning)) throw error;
-  }
-  const { accounts, close } = await context.parts.openAccounts(context.config());
-  try {
-    return await callAccounts(accounts, verb, words);
-  } finally {
-    await close();
-  }
+/** The accounts of the running hub or, once that is known not to run, those in its store. */
+function connect(context: Context): { call: CallAccounts; close(): Promise<void> } {
+  let opened: Awaited<ReturnType<Context['parts']['openAccounts']>> | null = null;
+  return {
+    async call(verb, ...words) {
+      if (!opened) {
+        try {
+          return await context.ask(`account ${verb}`, ...words);
+        } catch (error) {
+          if (!(error instanceof NotRunning)) throw error;
+          opened = await context.parts.openAccounts(context.config());
+        }
+      }
+      return callAccounts(opened.accounts, verb, words);
+    },
+    close: async () => opened?.close(),
+  };
 }
 
 /** Calls one of the verbs with its words, as they come over the admin socket. */
@@ -56,6 +83,10 @@ export function callAccounts(accounts: Accounts, verb: string, words: readonly s
       return accounts.passwd(words[0], words[1]);
     case 'remove':
       return accounts.remove(words[0]);
+    case 'export':
+      return accounts.export(words[0]);
+    case 'import':
+      return accounts.import(words[0], words[1]);
     default:
       return accounts.list(words[0]);
   }
@@ -70,7 +101,7 @@ async function readPassword(jid: string): Promise<string> {
     if (password === '') throw new Error('the password is empty; give it as one line on standard input');
     return password;
   }
-  const mute = new Writable({ write: (_chunk, _encoding, done) => done() });
+  const mute = new Writable({ write: (_chunk, _encoding, written) => written() });
   const terminal = createInterface({ input: process.stdin, output: mute, terminal: true });
   try {
     process.stderr.write(`Password for ${jid}: `);

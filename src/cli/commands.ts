@@ -76,7 +76,7 @@ throttle reads what comes from a domain at this rate, per stream, until it is tu
   ),
   asked('bridge', 'see the bridges', 'list | show NAME'),
   asked('presence', 'what makes up a user’s presence', 'JID'),
-  asked('modules', 'list the features that run'),
+  asked('modules', 'list the features, and the domains each is on for'),
   asked('reload', 'read the configuration and certificates anew'),
   version,
   ofBridge,

@@ -47,7 +47,8 @@ export async function run(argv: readonly string[], commands: readonly Command[],
     const parsed = parse(argv, valued);
     const [name, ...args] = parsed.words;
     if (name === undefined || name === 'help') {
-      const topic = commands.find(command => command.name === args[0]);
+      const topic = commands.find(command => command.name === args[0] && command.name !== '*');
+      if (args[0] !== undefined && !topic) throw new UsageError(`there is no command ${args[0]}`);
       console.log(topic ? commandHelp(topic) : overview(commands));
       return name === undefined && !parsed.help ? 2 : 0;
     }

@@ -8,7 +8,7 @@ import { StanzaError, StreamError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import type { StreamHeader } from '../xmpp/scanner.ts';
-import type { Stanza } from '../xmpp/stanza.ts';
+import { Stanza } from '../xmpp/stanza.ts';
 import { Stream } from '../xmpp/stream.ts';
 
 const handshakeDeadline = 30_000;
@@ -28,6 +28,13 @@ export class ComponentServer implements Route {
   attach(hub: Kernel): void {
     this.#hub = hub;
     this.#log = hub.log.child({ room: 'components' });
+    hub.on('session-sent', (session, stanza) => {
+      if (stanza.name === 'presence' && stanza.to === null) this.#broadcast(stanza.withFrom(session.jid));
+      return false;
+    });
+    hub.on('session-closed', session => {
+      if (session.presence) this.#broadcast(Stanza.of('presence', { from: session.jid, type: 'unavailable' }));
+    });
     hub.itemsFrom(() => [...this.#links.keys()].map(jid => ({ jid })));
   }
 
@@ -84,6 +91,14 @@ export class ComponentServer implements Route {
   /** Says good-bye to every component. */
   stop(): void {
     for (const { stream } of this.#links.values()) stream.close(new StreamError('system-shutdown'));
+  }
+
+  /** Presence that a local user broadcasts also goes to the components that ask for it (`presence: true`). */
+  #broadcast(presence: Stanza): void {
+    if (presence.type !== '' && presence.type !== 'unavailable') return;
+    for (const [domain, { stream }] of this.#links) {
+      if (this.#hub.config.components.get(domain)?.presence) stream.send(presence.withTo(Jid.of('', domain, '')));
+    }
   }
 
   #handshake(stream: Stream, domain: string, id: string, stanza: Stanza): void {

@@ -1,6 +1,6 @@
 // The hub's own accounts: SCRAM keys in the store, never a password.
 
-import type { Directory, Person, WritableDirectory } from '../hub/directory.ts';
+import type { Directory, Person, PersonQuery, WritableDirectory } from '../hub/directory.ts';
 import type { Row, Store } from '../hub/store.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
@@ -43,7 +43,21 @@ export function createAccounts(store: Store, domain: string): Accounts {
 
   const keysOf = async (user: string, hash: ScramHash): Promise<ScramKeys | null> => {
     const row = select.get(domain, user);
-    return row ? unpack(hash, row[hash === 'SHA-1' ? 'sha1' : 'sha256'] as Uint8Array) : null;
+    const packed = row?.[hash === 'SHA-1' ? 'sha1' : 'sha256'] as Uint8Array | undefined;
+    // An account that came from elsewhere may have keys of one kind only.
+    return packed?.length ? unpack(hash, packed) : null;
+  };
+
+  /** Makes the keys that an account did not bring along, now that its password is known; not over one set meanwhile. */
+  const complete = async (user: string, password: string, sha1: ScramKeys | null, sha256: ScramKeys | null) => {
+    const [first, second] = await Promise.all([
+      sha1 ?? makeScramKeys(password, 'SHA-1'),
+      sha256 ?? makeScramKeys(password, 'SHA-256'),
+    ]);
+    store
+      .prepare('UPDATE accounts SET sha1 = ?, sha256 = ? WHERE domain = ? AND user = ? AND sha1 = ? AND sha256 = ?')
+      .run(pack(first), pack(second), domain, user, sha1 ? pack(sha1) : nothing, sha256 ? pack(sha256) : nothing);
+    await store.durable();
   };
 
   return {
@@ -52,18 +66,17 @@ export function createAccounts(store: Store, domain: string): Accounts {
     find,
     scram: keysOf,
     async verify(user, password) {
-      const keys = await keysOf(user, 'SHA-256');
+      const [sha1, sha256] = await Promise.all([keysOf(user, 'SHA-1'), keysOf(user, 'SHA-256')]);
       // Somebody unknown takes as long as somebody known.
-      const matches = await matchesScramKeys(password, keys ?? noKeys);
-      return keys !== null && matches;
+      const matches = await matchesScramKeys(password, sha256 ?? sha1 ?? noKeys);
+      if (!matches || !(sha1 ?? sha256)) return false;
+      if (!sha1 || !sha256) await complete(user, password, sha1, sha256);
+      return true;
     },
-    async *search(text) {
-      const like = `%${text.replace(/[\\%_]/g, '\\$&')}%`;
-      const rows = store
-        .prepare(
-          "SELECT * FROM accounts WHERE domain = ? AND (user LIKE ? ESCAPE '\\' OR name LIKE ? ESCAPE '\\' OR mail LIKE ? ESCAPE '\\') LIMIT 100",
-        )
-        .all(domain, like, like, like);
+    async *search(query) {
+      const { sql, values } = matching(query);
+      if (values.length === 0) return;
+      const rows = store.prepare(`SELECT * FROM accounts WHERE domain = ? AND ${sql} LIMIT 100`).all(domain, ...values);
       for (const row of rows) yield personOf(row);
     },
     async findByMail(mail) {
@@ -91,6 +104,16 @@ export function createAccounts(store: Store, domain: string): Accounts {
         cache.delete(prepared);
         await store.durable();
       },
+      async addKeys(user, keys) {
+        const prepared = prepare(user, domain);
+        if (find(prepared)) throw new StanzaError('conflict', `${prepared}@${domain} exists already`);
+        const [sha1, sha256] = hashes.map(hash => keys.find(key => key.hash === hash));
+        store
+          .prepare('INSERT INTO accounts (domain, user, created, sha1, sha256) VALUES (?, ?, ?, ?, ?)')
+          .run(domain, prepared, Date.now(), sha1 ? pack(sha1) : nothing, sha256 ? pack(sha256) : nothing);
+        cache.delete(prepared);
+        await store.durable();
+      },
       async setPassword(user, password) {
         const [sha1, sha256] = await Promise.all(hashes.map(hash => makeScramKeys(password, hash)));
         const { changes } = store
@@ -113,6 +136,20 @@ export function createAccounts(store: Store, domain: string): Accounts {
       },
     },
   };
+}
+
+const nothing = new Uint8Array(0);
+/** Free text is looked for anywhere; in a query, `*` stands for anything. */
+function matching(query: string | PersonQuery): { sql: string; values: string[] } {
+  const escaped = (text: string) => text.replace(/[\\%_]/g, '\\$&');
+  const like = (column: string) => `${column} LIKE ? ESCAPE '\\'`;
+  if (typeof query === 'string') {
+    const text = `%${escaped(query)}%`;
+    return { sql: `(${like('user')} OR ${like('name')} OR ${like('mail')})`, values: [text, text, text] };
+  }
+  const asked = (['user', 'name', 'mail', 'mobile'] as const).filter(column => query[column]);
+  const values = asked.map(column => escaped(query[column]!).replaceAll('*', '%'));
+  return { sql: asked.map(like).join(' AND '), values };
 }
 
 const noKeys: ScramKeys = {

@@ -6,7 +6,7 @@ import type { Ending, Stream, StreamHandler } from '../xmpp/stream.ts';
 
 type Item = { header: StreamHeader } | { stanza: Stanza };
 
-/** More than this many unread elements during an opening talk is no conversation. */
+/** With so many unread elements, no more are read from the stream until they have been. */
 const mostUnread = 100;
 
 export class Conversation implements StreamHandler {
@@ -15,6 +15,7 @@ export class Conversation implements StreamHandler {
   #items: Item[] = [];
   #ending: Ending | null = null;
   #wake: (() => void) | null = null;
+  #held = false;
 
   /** `deadline` is the time (as of Date.now) at which whatever is awaited fails. */
   constructor(deadline: number) {
@@ -55,11 +56,19 @@ export class Conversation implements StreamHandler {
     this.#items = [];
     for (const item of items) if ('stanza' in item) handler.stanza(item.stanza);
     if (this.#ending) handler.closed(this.#ending);
+    else this.#release();
+  }
+
+  #release(): void {
+    if (!this.#held) return;
+    this.#held = false;
+    this.stream.release();
   }
 
   #add(item: Item): void {
-    if (this.#items.push(item) > mostUnread) {
-      throw new StreamError('policy-violation', 'too much was sent before the stream was ready');
+    if (this.#items.push(item) >= mostUnread && !this.#held) {
+      this.#held = true;
+      this.stream.hold();
     }
     this.#wake?.();
   }
@@ -78,6 +87,8 @@ export class Conversation implements StreamHandler {
       });
       this.#wake = null;
     }
-    return this.#items.shift()!;
+    const item = this.#items.shift()!;
+    if (this.#items.length === 0) this.#release();
+    return item;
   }
 }

@@ -13,11 +13,13 @@ import { type Ending, Stream } from '../xmpp/stream.ts';
 import { dialbackElement, dialbackKey, sameKey } from './dialback.ts';
 import type { Verdict } from './edge.ts';
 import type { Links } from './links.ts';
-import { describe, LinkError } from './steps.ts';
+import { describe, LinkError, requestDelay } from './steps.ts';
 import { Story } from './story.ts';
 
 /** How long the peer may take to resume a stream that was lost, in ms. */
 export const resumableFor = 300_000;
+/** How long a peer that asked for bidi has to begin with stream management, in ms. */
+const settlingTime = 300;
 /** How long a peer has until it has proved a domain, in ms. */
 const deadline = 60_000;
 /** The most domain pairs on one stream, and the most keys being verified at once. */
@@ -43,6 +45,9 @@ export class InboundLink {
   /** The peer asked for our stanzas on this stream (XEP-0288). */
   #bidi = false;
   #acks: Acknowledgements | null = null;
+  /** Pairs that wait to be carried, and how long they do. */
+  #offers: { local: string; remote: string }[] = [];
+  #settling: NodeJS.Timeout | undefined;
   #verdicts = new Map<string, Verdict>();
   #verifying = 0;
 
@@ -95,6 +100,11 @@ export class InboundLink {
     return this.#acks;
   }
 
+  /** Whether this stream is about to carry our stanzas for a pair. */
+  willCarry(local: string, remote: string): boolean {
+    return !this.stream.isClosing && this.#offers.some(offer => offer.local === local && offer.remote === remote);
+  }
+
   /** Takes back what a domain has proved, as when it is denied. */
   deny(domain: string, error: StreamError): void {
     if (this.remote === domain || [...this.proved.values()].some(origin => origin.name === domain))
@@ -130,7 +140,7 @@ export class InboundLink {
     if (!/^1\.\d+$/.test(header.attrs.version ?? '')) return;
     await this.#proveFurther();
     this.stream.sendFeatures(this.#features());
-    if (this.#external && this.#bidi && to !== '') this.#links.offer(this, to, from);
+    if (this.#external && to !== '') this.#offerSoon(to, from);
   }
 
   /** Where only a valid certificate will do and this one is not by itself: asks DNS and HTTPS, before features go out. */
@@ -300,8 +310,7 @@ export class InboundLink {
       this.story.add(`dialback of ${from}: the certificate proves it`);
       this.#prove(from, `${from} ${to}`);
       answer({ type: 'valid' });
-      if (this.#bidi) this.#links.offer(this, to, from);
-      return;
+      return this.#offerSoon(to, from);
     }
     if (security === 'trusted') {
       return answer({ error: 'not-authorized', text: `no valid certificate for ${from}: ${this.#judge(from).reason}` });
@@ -327,7 +336,7 @@ export class InboundLink {
       if (valid) this.#prove(from, `${from} ${to}`);
       else this.#links.log.warn({ remote: from, address: this.#address }, 'dialback key is not valid');
       answer({ type: valid ? 'valid' : 'invalid' });
-      if (valid && this.#bidi) this.#links.offer(this, to, from);
+      if (valid) this.#offerSoon(to, from);
     } catch (error) {
       const condition = error instanceof LinkError ? error.condition : 'remote-server-timeout';
       this.story.add(`dialback of ${from}: ${(error as Error).message}`);
@@ -364,6 +373,23 @@ export class InboundLink {
     this.lastUsed = Date.now();
   }
 
+  /**
+   * Lets our stanzas for this pair go over this stream, where bidi was asked for: once stream management is settled,
+   * so that none is sent uncounted, or a moment later with peers that do without.
+   */
+  #offerSoon(local: string, remote: string): void {
+    if (!this.#bidi) return;
+    this.#offers.push({ local, remote });
+    if (this.#acks) this.#offerNow();
+    else this.#settling ??= setTimeout(() => this.#offerNow(), settlingTime);
+  }
+
+  #offerNow(): void {
+    clearTimeout(this.#settling);
+    if (this.stream.isClosing) return;
+    for (const { local, remote } of this.#offers.splice(0)) this.#links.offer(this, local, remote);
+  }
+
   /** Stream management, once a domain has proved itself (XEP-0198 §3–§5). */
   #management(stanza: Stanza): void {
     const acks = this.#acks;
@@ -385,10 +411,11 @@ export class InboundLink {
     }
     const wanted = attrs.resume === 'true' || attrs.resume === '1';
     const id = wanted ? randomBytes(15).toString('base64url') : '';
-    this.#acks = new Acknowledgements(id, mostUnacknowledged);
+    this.#acks = new Acknowledgements(id, mostUnacknowledged, requestDelay);
     this.story.add(`stream management${wanted ? ' with resumption' : ''}`);
     const more = wanted ? { id, resume: 'true', max: String(resumableFor / 1000) } : {};
     this.stream.sendElement(el('enabled', ns.streamManagement, more));
+    this.#offerNow();
   }
 
   /** Goes on with a stream that the same domain has lost (XEP-0198 §5). False: there is none. */
@@ -401,6 +428,7 @@ export class InboundLink {
     for (const stanza of acks.unacknowledged) this.stream.send(stanza);
     if (acks.unacknowledged.length > 0) acks.request(this.stream);
     this.story.add('stream resumed');
+    this.#offerNow();
     return true;
   }
 
@@ -461,6 +489,7 @@ export class InboundLink {
 
   #closed(ending: Ending): void {
     clearTimeout(this.#timer);
+    clearTimeout(this.#settling);
     this.story.add(`closed: ${ending.reason}`);
     this.#links.ended(this, ending);
   }

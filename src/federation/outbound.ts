@@ -18,6 +18,8 @@ export interface OutboundEvents {
   bounce(stanza: Stanza, error: StanzaError): void;
   /** The state changed; on 'closed' nothing waits any more and the link can be forgotten. */
   changed(link: OutboundLink): void;
+  /** Whether a stream of the peer is about to carry this link: then none is made. */
+  awaitsCarrier(link: OutboundLink): boolean;
   /** A stanza of the peer came on this stream, which bidi permits; what it promises is when it is kept. */
   received(link: OutboundLink, stanza: Stanza): void | Promise<void>;
 }
@@ -132,6 +134,7 @@ export class OutboundLink {
   /** Begins to make the link, unless that is under way or has just failed (then it is tried again in time). */
   open(): void {
     if (this.state === 'connecting' || this.state === 'open' || this.#retry || this.#closing) return;
+    if (!this.#lost && this.#events.awaitsCarrier(this)) return;
     const delay = this.#notBefore - Date.now();
     if (delay <= 0) {
       void this.#connect();
@@ -264,7 +267,7 @@ export class OutboundLink {
   /** Writes a stanza, if there is a stream with room for it. */
   #write(stanza: Stanza): boolean {
     const stream = this.#stream;
-    if (stream === null || stream.pending >= congestion) return false;
+    if (stream === null || stream.isClosing || stream.pending >= congestion) return false;
     const acks = this.#acknowledged;
     if (acks) {
       const kept = stanza.detach();
@@ -336,8 +339,10 @@ export class OutboundLink {
     this.bidi = false;
     this.story.add(`closed: ${reason}`);
     this.#become('waiting');
-    if ((this.#queue.length > 0 || this.#lost) && !this.#closing) this.open();
-    else this.#become('closed');
+    if (this.#queue.length === 0 && !this.#lost) return this.#become('closed');
+    // What came while it was being closed opens it again.
+    this.#closing = false;
+    this.open();
   }
 
   #expireIn(ms: number): void {

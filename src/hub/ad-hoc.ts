@@ -11,6 +11,8 @@ export interface AdHocCommand {
   readonly node: string;
   /** What clients show in their menus. */
   readonly name: string;
+  /** Whether the address has it at all; every address where it is absent. */
+  offered?(at: Jid): boolean;
   /** Who sees and runs it; everybody who reaches the entity where it is absent. `at` is the address it is run at. */
   allowed?(from: Jid, at: Jid): boolean | Promise<boolean>;
   /** What it asks for. Absent: it runs at once. */
@@ -38,15 +40,17 @@ export class AdHocCommands {
     this.#commands.set(command.node, command);
   }
 
-  has(node: string): boolean {
-    return this.#commands.has(node);
+  has(node: string, at?: Jid): boolean {
+    const command = this.#commands.get(node);
+    return command !== undefined && (at === undefined || (command.offered?.(at) ?? true));
   }
 
   /** The commands that somebody may run, for disco#items on the node `ns.commands` (XEP-0050 §2.2). */
   async list(from: Jid, at: Jid): Promise<{ node: string; name: string }[]> {
     const listed: { node: string; name: string }[] = [];
     for (const command of this.#commands.values()) {
-      if (await permitted(command, from, at)) listed.push({ node: command.node, name: command.name });
+      if ((command.offered?.(at) ?? true) && (await permitted(command, from, at)))
+        listed.push({ node: command.node, name: command.name });
     }
     return listed;
   }
@@ -54,7 +58,8 @@ export class AdHocCommands {
   /** The name of a command that somebody may run, or null. */
   async nameOf(node: string, from: Jid, at: Jid): Promise<string | null> {
     const command = this.#commands.get(node);
-    return command && (await permitted(command, from, at)) ? command.name : null;
+    if (!command || !this.has(node, at)) return null;
+    return (await permitted(command, from, at)) ? command.name : null;
   }
 
   /** Answers an IQ that carries `<command/>`: the payload of the result. Throws StanzaError (XEP-0050 §4.1). */
@@ -64,11 +69,15 @@ export class AdHocCommands {
     if (!request || !from || !to || stanza.type !== 'set') throw new StanzaError('bad-request');
     const node = request.attrs.node ?? '';
     const command = this.#commands.get(node);
-    if (!command) throw new StanzaError('item-not-found', `there is no command ${node}`);
+    if (!command || !this.has(node, to)) throw new StanzaError('item-not-found', 'there is no such command');
     if (!(await permitted(command, from, to))) throw new StanzaError('forbidden', 'this command is not for you');
     const { sessionid, action = 'execute' } = request.attrs;
     if (!['execute', 'complete', 'next', 'cancel', 'prev'].includes(action)) throw problem('malformed-action');
-    if (sessionid === undefined) return this.#begin(command, from, to);
+    if (sessionid === undefined) {
+      // Without a session there is nothing to go on with, back from or out of.
+      if (action !== 'execute') throw problem('bad-action');
+      return this.#begin(command, from, to);
+    }
     const asked = this.#asked.get(sessionid);
     if (!asked || asked.node !== node || asked.from !== from.toString()) throw problem('bad-sessionid');
     if (asked.until < Date.now()) {
@@ -76,12 +85,13 @@ export class AdHocCommands {
       const expired = el('session-expired', ns.commands);
       throw new StanzaError('not-allowed', 'that was open for too long', 'cancel', expired);
     }
-    if (action === 'prev') throw problem('bad-action');
     if (action === 'cancel') {
       this.#asked.delete(sessionid);
       return el('command', ns.commands, { node, sessionid, status: 'canceled' });
     }
-    const values = readForm(request.child('x', ns.data));
+    // The one form asks for everything, so `complete` is all that is offered, and what `execute` means (§3.4).
+    if (action === 'prev' || action === 'next') throw problem('bad-action');
+    const values = submitted(request.child('x', ns.data));
     if (!values) throw problem('bad-payload');
     const result = await command.run(values, from, to);
     this.#asked.delete(sessionid);
@@ -112,6 +122,11 @@ export class AdHocCommands {
       this.#asked.delete(id);
     }
   }
+}
+
+/** What was filled in; a form that was cancelled counts as one that was submitted (XEP-0050 §3.5.1). */
+function submitted(x: Element | null): FormValues | null {
+  return readForm(x?.attrs.type === 'cancel' ? x.withAttrs({ type: 'submit' }) : x);
 }
 
 function permitted(command: AdHocCommand, from: Jid, at: Jid): boolean | Promise<boolean> {

@@ -11,7 +11,8 @@ export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
-const longestRequest = 1024 * 1024;
+/** The longest request is a user with everything that was kept for it. */
+const longestRequest = 64 * 1024 * 1024;
 
 export function adminSocket(data: string): string {
   return join(data, 'admin.sock');
@@ -58,7 +59,11 @@ export class AdminServer {
     const server = this.#server;
     if (!server) return;
     this.#server = null;
-    for (const socket of this.#sockets) socket.end();
+    for (const socket of this.#sockets) {
+      socket.end();
+      // Whoever asked and does not hang up must not keep the hub from ending.
+      setTimeout(() => socket.destroy(), 1_000).unref();
+    }
     await new Promise(resolve => server.close(resolve));
     rmSync(this.#path, { force: true });
   }
@@ -84,6 +89,8 @@ export class AdminServer {
   async #answer(line: string): Promise<unknown> {
     try {
       const { command, args } = JSON.parse(line) as { command: string; args: string[] };
+      if (!Array.isArray(args) || args.some(arg => typeof arg !== 'string'))
+        throw new UsageError('args is a list of texts');
       const known = this.#commands.get(command);
       if (!known) return { ok: false, usage: true, error: `the running hub knows no command ${command}` };
       return { ok: true, result: (await known(args)) ?? null };

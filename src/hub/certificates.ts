@@ -43,7 +43,7 @@ export class Certificates {
   }
 
   /**
-   * Reads or makes the certificates of all hosted domains and of `more` (those of bridges and components).
+   * Reads or makes the certificates of all hosted domains and of `more` (those of bridges, components and groups).
    * Rejects with an Error that names the file and what is wrong with it.
    */
   static async open(config: Config, more: readonly string[], log: Log): Promise<Certificates> {
@@ -82,12 +82,16 @@ export class Certificates {
     }));
   }
 
-  /** Takes over a new configuration and what changed in the files. A pair that cannot be used leaves the old one. */
-  async reload(config: Config): Promise<void> {
+  /**
+   * Takes over a new configuration, domains besides the hosted ones, and what changed in the files. A pair that cannot
+   * be used leaves the old one.
+   */
+  async reload(config: Config, more: readonly string[] = []): Promise<void> {
     this.#config = config;
     for (const domain of config.domains.keys()) {
       if (!this.#entries.has(domain)) await this.#load(domain);
     }
+    for (const domain of more) if (!this.contextFor(domain)) await this.#load(domain);
     this.refresh();
   }
 

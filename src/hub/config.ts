@@ -25,7 +25,56 @@ export interface DomainConfig {
   /** `accounts` or a name under `directories`. */
   directory: string;
   aliases: string[];
+  /** Bare JIDs of those who may administer the domain over XMPP (XEP-0133). */
+  admins: string[];
+  /** What each client is told that logs in; '' for nothing. */
+  greeting: string;
+  /** URIs by role (XEP-0157); only roles that have some. */
+  contacts: Map<ContactRole, string[]>;
+  modules: ModuleSettings;
 }
+
+/** The roles of XEP-0157 §3. */
+export const contactRoles = ['abuse', 'admin', 'feedback', 'sales', 'security', 'status', 'support'] as const;
+export type ContactRole = (typeof contactRoles)[number];
+
+/** A service outside of XMPP that clients are told of (XEP-0215). */
+export interface ExternalService {
+  type: string;
+  host: string;
+  /** 0: the type's own. */
+  port: number;
+  /** '' where the type says it. */
+  transport: string;
+  name: string;
+  /** What is shared with the service, to make credentials that end by themselves; '' where it asks for none. */
+  secret: string;
+  /** How long those are good for. */
+  lifetime: number;
+  /** Fixed credentials; '' for none. */
+  username: string;
+  password: string;
+  /** The hosted domains that tell of it; empty for all. */
+  domains: string[];
+  /** Domains and bare JIDs that are told besides the domain's own users. */
+  access: string[];
+}
+
+/** What is said of modules in one place: the section itself tells where, when a name proves unknown. */
+export interface ModuleSettings {
+  on: Map<string, boolean>;
+  section: Section;
+}
+
+/** At most so many new accounts from one address in so much time; 0: no limit. */
+export interface RegistrationLimit {
+  accounts: number;
+  per: number;
+}
+
+/** What new users are asked for besides a name and a password. */
+export const registrationFields = ['name', 'mail', 'mobile'] as const;
+export type RegistrationField = (typeof registrationFields)[number];
 
 export type ListenerName = 'c2s' | 'c2s-tls' | 's2s' | 's2s-tls' | 'component' | 'http';
 
@@ -48,7 +97,21 @@ export interface Config {
   aliases: Map<string, string>;
   crossDomain: { policy: 'open' | 'closed'; exceptions: string[] };
   listen: Record<ListenerName, Endpoint[]>;
-  clients: { requireTls: boolean; mechanisms: string[]; registration: boolean };
+  clients: {
+    requireTls: boolean;
+    mechanisms: string[];
+    registration: boolean;
+    /** Messages to an account go to all devices until one answers, not only to those of the highest priority. */
+    fork: boolean;
+    registrationLimit: RegistrationLimit;
+    registrationFields: RegistrationField[];
+    /** How long a lost client has to resume its session, and where it should connect; '' for anywhere. */
+    resumption: { time: number; location: string };
+    /** How long a token for logging in again is good, 0 for no tokens. */
+    tokenLifetime: number;
+    /** After how long a silent client is asked whether it is there, 0 for never, and how long it has to answer. */
+    ping: { interval: number; timeout: number };
+  };
   tls: { trust: string[]; minVersion: 'TLSv1.2' | 'TLSv1.3' };
   dns: { servers: Endpoint[] };
   federation: {
@@ -68,7 +131,14 @@ export interface Config {
     connections: { perAddress: number; total: number };
   };
   offline: { store: boolean; exceptions: string[]; messages: number };
+  /** What push notifications tell besides that there is something. */
+  push: { sender: boolean; body: boolean };
+  /** `retention` 0: for ever. */
+  archive: { retention: number; default: 'always' | 'never' | 'roster' };
+  /** For all domains that say nothing themselves. */
+  modules: ModuleSettings;
   components: Map<string, { secret: string; presence: boolean }>;
+  externalServices: ExternalService[];
   /** name → its section, read by the directory's kind */
   directories: Map<string, { kind: string; section: Section }>;
   /** name → its section, read by the bridge's kind */
@@ -110,14 +180,18 @@ export function parseConfig(text: string, file: string, name = file): Config {
     domains: readDomains(top, attach !== null),
     aliases: new Map(),
     crossDomain: readCrossDomain(top.section('cross-domain')),
-    listen: readListen(top.section('listen')),
+    listen: readListen(top.section('listen'), attach !== null),
     clients: readClients(top.section('clients')),
     tls: readTls(top.section('tls')),
     dns: readDns(top.section('dns')),
     federation: readFederation(top.section('federation')),
     limits: readLimits(top.section('limits')),
     offline: readOffline(top.section('offline')),
+    push: readPush(top.section('push')),
+    archive: readArchive(top.section('archive')),
+    modules: readModules(top.section('modules')),
     components: readComponents(top),
+    externalServices: top.entries('external-services').map(([, section]) => readExternalService(section)),
     directories: readKinds(top, 'directories'),
     bridges: readKinds(top, 'bridges'),
     attach,
@@ -152,11 +226,47 @@ function readDomains(top: Section, attached: boolean): Map<string, DomainConfig>
       tls: readCertificate(entry),
       directory: entry.string('directory', 'accounts'),
       aliases: entry.domains('aliases', []),
+      admins: entry.jids('admins', []),
+      greeting: entry.string('greeting', ''),
+      contacts: readContacts(entry.section('contacts')),
+      modules: readModules(entry.section('modules')),
     });
     entry.done();
   }
   if (domains.size === 0) top.fail('domains', 'is empty; at least one domain is expected');
   return domains;
+}
+
+function readContacts(section: Section): DomainConfig['contacts'] {
+  const contacts: DomainConfig['contacts'] = new Map();
+  for (const role of contactRoles) {
+    const uris = section.strings(role, []);
+    for (const uri of uris)
+      if (!URL.canParse(uri)) section.fail(role, `${uri} is not a URI such as mailto:abuse@hub.test`);
+    if (uris.length > 0) contacts.set(role, uris);
+  }
+  section.done();
+  return contacts;
+}
+
+function readExternalService(section: Section): ExternalService {
+  const service = {
+    type: section.string('type'),
+    host: section.string('host'),
+    port: section.integer('port', 0, { min: 0, max: 65535 }),
+    transport: section.has('transport') ? section.oneOf('transport', ['udp', 'tcp']) : '',
+    name: section.string('name', ''),
+    secret: section.secret('secret', ''),
+    lifetime: section.duration('lifetime', 12 * 3_600_000),
+    username: section.string('username', ''),
+    password: section.secret('password', ''),
+    domains: section.domains('domains', []),
+    access: section.jids('access', []),
+  };
+  if (service.secret && service.username) section.fail('username', 'cannot stand beside `secret`, which makes its own');
+  if (!service.username !== !service.password) section.fail('username', '`username` and `password` go together');
+  section.done();
+  return service;
 }
 
 function readCertificate(entry: Section): Certificate | null {
@@ -188,11 +298,12 @@ function readCrossDomain(section: Section): Config['crossDomain'] {
   return cross;
 }
 
-function readListen(section: Section): Config['listen'] {
+/** Attached to another server, nobody connects here but for health and metrics, unless the file says so. */
+function readListen(section: Section, attached: boolean): Config['listen'] {
   const listen = {} as Config['listen'];
   const seen = new Map<string, string>();
   for (const name of Object.keys(defaultListen) as ListenerName[]) {
-    listen[name] = section.endpoints(name, defaultListen[name]);
+    listen[name] = section.endpoints(name, attached && name !== 'http' ? [] : defaultListen[name]);
     for (const { host, port } of listen[name]) {
       const key = `${host} ${port}`;
       if (port !== 0 && seen.has(key)) section.fail(name, `${host}:${port} is used by ${seen.get(key)} already`);
@@ -204,11 +315,29 @@ function readListen(section: Section): Config['listen'] {
 }
 
 function readClients(section: Section): Config['clients'] {
+  const limit = section.section('registration-limit');
+  const resumption = section.section('resumption');
+  const ping = section.section('ping');
   const clients = {
     requireTls: section.boolean('require-tls', true),
     mechanisms: section.listOf('mechanisms', knownMechanisms, knownMechanisms) as string[],
     registration: section.boolean('registration', false),
+    fork: section.boolean('fork', false),
+    registrationLimit: {
+      accounts: limit.integer('accounts', 5, { min: 0 }),
+      per: limit.duration('per', 3_600_000),
+    },
+    registrationFields: section.listOf('registration-fields', registrationFields, []),
+    resumption: {
+      time: resumption.duration('time', 300_000),
+      location: resumption.has('location') ? resumption.string('location') : '',
+    },
+    tokenLifetime: section.duration('token-lifetime', 21 * 86_400_000),
+    ping: { interval: ping.duration('interval', 300_000), timeout: ping.duration('timeout', 60_000) },
   };
+  limit.done();
+  resumption.done();
+  ping.done();
   section.done();
   return clients;
 }
@@ -234,6 +363,9 @@ function readDns(section: Section): Config['dns'] {
   return dns;
 }
 
+/** What a timer of Node can wait for: a longer one would fire at once. */
+const longestTimer = 24 * 86_400_000;
+
 const securities = ['verified', 'encrypted', 'trusted'] as const;
 
 function readFederation(section: Section): Config['federation'] {
@@ -255,12 +387,12 @@ function readFederation(section: Section): Config['federation'] {
     security: section.oneOf('security', securities, 'encrypted'),
     partners,
     dialbackSecret: section.secret('dialback-secret', ''),
-    connectTimeout: section.duration('connect-timeout', 10_000),
+    connectTimeout: section.duration('connect-timeout', 10_000, longestTimer),
     queue: {
       stanzas: queue.integer('stanzas', 1000, { min: 1 }),
-      wait: queue.duration('wait', 60_000),
+      wait: queue.duration('wait', 60_000, longestTimer),
     },
-    idleTimeout: section.duration('idle-timeout', 600_000),
+    idleTimeout: section.duration('idle-timeout', 600_000, longestTimer),
   };
   queue.done();
   section.done();
@@ -293,6 +425,35 @@ function readOffline(section: Section): Config['offline'] {
   };
   section.done();
   return offline;
+}
+
+function readPush(section: Section): Config['push'] {
+  const push = { sender: section.boolean('sender', false), body: section.boolean('body', false) };
+  section.done();
+  return push;
+}
+
+function readArchive(section: Section): Config['archive'] {
+  const archive = {
+    retention: section.duration('retention', 30 * 86_400_000),
+    default: section.oneOf('default', ['always', 'never', 'roster'], 'always'),
+  };
+  section.done();
+  return archive;
+}
+
+function readModules(section: Section): ModuleSettings {
+  return { on: new Map(section.keys.map(name => [name, section.boolean(name)])), section };
+}
+
+/** Refuses names of modules that are not among the known ones. Throws ConfigError. */
+export function checkModules(config: Config, known: readonly string[]): void {
+  for (const { on, section } of [config.modules, ...[...config.domains.values()].map(({ modules }) => modules)]) {
+    for (const name of on.keys()) {
+      if (known.includes(name)) continue;
+      section.fail(name, `there is no such module; known are ${[...known].sort().join(', ')}`);
+    }
+  }
 }
 
 function readComponents(top: Section): Config['components'] {
@@ -349,7 +510,7 @@ export function changed(before: Config, after: Config): { keys: string[]; restar
   const keys = (Object.keys(after) as (keyof Config)[]).filter(
     key => key !== 'file' && canonical(before[key]) !== canonical(after[key]),
   );
-  const needing = new Set(['data', 'listen', 'attach', 'bridges', 'directories', 'dns']);
+  const needing = new Set(['data', 'listen', 'attach', 'bridges', 'dns']);
   return { keys, restart: keys.filter(key => needing.has(key)) };
 }
 

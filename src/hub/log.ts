@@ -6,7 +6,8 @@ import type { Config } from './config.ts';
 export type Log = pino.Logger;
 
 /** What never reaches a log, under whichever object it stands. */
-const secretKeys = ['password', 'secret', 'secrets', 'authorization', 'key', 'token'];
+const secretKeys = ['password', 'secret', 'secrets', 'authorization', 'Authorization', 'key', 'token'];
+const depths = ['', '*.', '*.*.'];
 
 /** A log to standard output, or to `stream`. */
 export function createLog(config: Config['log'], stream?: NodeJS.WritableStream): Log {
@@ -16,7 +17,7 @@ export function createLog(config: Config['log'], stream?: NodeJS.WritableStream)
     base: null,
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: label => ({ level: label }) },
-    redact: { paths: [...secretKeys, ...secretKeys.map(key => `*.${key}`)], censor: '[secret]' },
+    redact: { paths: depths.flatMap(above => secretKeys.map(key => above + key)), censor: '[secret]' },
   };
   if (asText) {
     return pino(

@@ -32,6 +32,8 @@ export type Filter = (stanza: Stanza, origin: Origin) => Stanza | null;
 export interface RouterEvents {
   /** A stanza entered. */
   routed?(stanza: Stanza, origin: Origin): void;
+  /** Before filters and routes: what the stanza is to be taken for. */
+  entering?(stanza: Stanza): Stanza;
   /** A route failed with something that is no StanzaError: a bug, to be logged. */
   failed?(error: unknown, stanza: Stanza, origin: Origin): void;
 }
@@ -55,7 +57,7 @@ export class Router {
   route(stanza: Stanza, origin: Origin): void | Promise<void> {
     try {
       this.#events.routed?.(stanza, origin);
-      let current: Stanza = stanza;
+      let current: Stanza = this.#events.entering?.(stanza) ?? stanza;
       for (const filter of this.filters) {
         const next = filter(current, origin);
         if (next === null) return;

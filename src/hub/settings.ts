@@ -108,13 +108,15 @@ export class Section {
     return value as T;
   }
 
-  /** `500ms`, `30s`, `5m`, `1h`, in milliseconds. */
-  duration(key: string, fallback?: number): number {
+  /** `500ms`, `30s`, `5m`, `1h`, in milliseconds; at most `most`. */
+  duration(key: string, fallback?: number, most = Number.POSITIVE_INFINITY): number {
     const value = this.#scalar(key);
     if (value === undefined) return this.#orElse(key, fallback, 'a time such as 30s');
     const match = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/.exec(String(value));
     if (!match) this.fail(key, `${show(value)} is not a time such as 500ms, 30s, 5m or 1h`);
-    return Number(match[1]) * { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }[match[2] as 'ms'];
+    const ms = Number(match[1]) * { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }[match[2] as 'ms'];
+    if (ms > most) this.fail(key, `${show(value)} is more than ${Math.floor(most / 86_400_000)}d`);
+    return ms;
   }
 
   /** `64KiB`, `1MiB`, in bytes. */
@@ -157,6 +159,14 @@ export class Section {
     });
   }
 
+  /** A list of bare JIDs, domains among them, in prepared form. */
+  jids(key: string, fallback?: readonly string[]): string[] {
+    return this.strings(key, fallback).map(item => {
+      const jid = Jid.tryParse(item);
+      return jid?.isBare || jid?.isDomain ? jid.toString() : this.fail(key, `${show(item)} is not an address`);
+    });
+  }
+
   domain(key: string, fallback?: string): string {
     const value = this.string(key, fallback);
     return value === fallback ? value : this.#domain(key, value);
@@ -180,16 +190,19 @@ export class Section {
     const value = this.string(key);
     if (value.startsWith('env:')) {
       const name = value.slice(4);
-      return process.env[name] ?? this.fail(key, `the environment has no variable ${name}`);
+      return process.env[name] || this.fail(key, `the environment has no variable ${name}, or an empty one`);
     }
     if (value.startsWith('file:')) {
       const path = this.resolve(value.slice(5));
+      let text: string;
       try {
-        return readFileSync(path, 'utf8').replace(/\r?\n$/, '');
+        text = readFileSync(path, 'utf8');
       } catch (error) {
         this.fail(key, `${path} cannot be read: ${(error as NodeJS.ErrnoException).code}`);
       }
+      return text.replace(/\r?\n$/, '') || this.fail(key, `${path} is empty`);
     }
+    if (value === '' && fallback === undefined) this.fail(key, 'is empty');
     return value;
   }
 

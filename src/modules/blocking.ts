@@ -40,18 +40,17 @@ class BlockLists {
   blocks(user: Jid, other: Jid): boolean {
     const list = this.of(user);
     if (list === null) return false;
-    return (
-      list.has(other.toString()) ||
-      list.has(other.bare.toString()) ||
-      list.has(other.domain) ||
-      (other.resource !== '' && list.has(`${other.domain}/${other.resource}`))
-    );
+    return list.has(other.toString()) || list.has(other.bare.toString()) || list.has(other.domain);
+  }
+
+  /** Throws a StanzaError where there is no room for so many more. */
+  admit(user: Jid, count: number): void {
+    if ((this.of(user)?.size ?? 0) + count > mostBlocked) {
+      throw new StanzaError('resource-constraint', `at most ${mostBlocked} can be blocked`);
+    }
   }
 
   add(user: Jid, jids: readonly Jid[]): void {
-    const size = this.of(user)?.size ?? 0;
-    if (size + jids.length > mostBlocked)
-      throw new StanzaError('resource-constraint', `at most ${mostBlocked} can be blocked`);
     const insert = this.#hub.store.prepare('INSERT OR IGNORE INTO blocked (user, jid) VALUES (?, ?)');
     this.#hub.store.atomic(() => {
       for (const jid of jids) insert.run(user.bare.toString(), jid.toString());
@@ -85,14 +84,23 @@ export const blocking: Module = {
         if (stanza.type !== 'set') throw new StanzaError('bad-request');
         const jids = addresses(query);
         if (verb === 'block' && jids.length === 0) throw new StanzaError('bad-request', 'name whom to block');
-        const affected = jids.length > 0 ? jids : [...(lists.of(from) ?? [])].map(jid => Jid.parse(jid));
+        const before = lists.of(from) ?? new Set<string>();
         if (verb === 'block') {
-          tell(hub, from, affected, 'unavailable');
-          lists.add(from, jids);
+          const fresh = jids.filter(jid => !before.has(jid.toString()));
+          lists.admit(from, fresh.length);
+          // Once they are blocked, nothing reaches them any more.
+          tell(hub, from, fresh, 'unavailable');
+          lists.add(from, fresh);
           tellReports(hub, from, query);
         } else {
           lists.remove(from, jids);
-          tell(hub, from, affected, '');
+          const freed = jids.length > 0 ? jids : [...before].map(jid => Jid.parse(jid));
+          tell(
+            hub,
+            from,
+            freed.filter(jid => before.has(jid.toString())),
+            '',
+          );
         }
         await hub.store.durable();
         push(hub, from, el(verb, ns.blocking, {}, ...jids.map(jid => item(jid.toString()))));
@@ -101,20 +109,12 @@ export const blocking: Module = {
     }
     hub.filter((stanza, origin) => {
       const { from, to } = stanza;
-      if (from === null || to === null) return stanza;
-      if (to.local !== '' && hub.hosts(to.domain) && lists.of(to) !== null && !from.bare.equals(to.bare)) {
-        if (lists.blocks(to, from)) return refuseInbound(stanza);
-      }
-      if (
-        // What the server says in an account's name, such as events of its nodes, is kept from them as well.
-        (origin.kind === 'session' || (stanza.name === 'message' && from.local !== '')) &&
-        lists.of(from) !== null &&
-        !from.bare.equals(to.bare) &&
-        lists.blocks(from, to)
-      ) {
-        return refuseOutbound(hub, stanza);
-      }
-      return stanza;
+      if (from === null || to === null || from.bare.equals(to.bare)) return stanza;
+      // Users who block their own domain still need its server.
+      if (from.domain === to.domain && (from.isDomain || to.isDomain)) return stanza;
+      if (to.local !== '' && hub.hosts(to.domain) && lists.blocks(to, from)) return refuseInbound(stanza);
+      if (from.local === '' || !hub.hosts(from.domain) || !lists.blocks(from, to)) return stanza;
+      return origin.kind === 'session' ? refuseOutbound(hub, stanza) : null;
     });
     hub.on('account-removed', user => lists.remove(user, []));
   },
@@ -129,7 +129,7 @@ function tellReports(hub: Hub, user: Jid, query: Element): void {
   }
 }
 
-/** XEP-0191 §3.4: presence is dropped, what would be answered is answered as if the user were not there. */
+/** XEP-0191 §3.3: presence is dropped, what would be answered is answered as if the user were not there. */
 function refuseInbound(stanza: Stanza): null {
   if (stanza.name === 'presence' || stanza.isError || stanza.type === 'result') return null;
   if (stanza.name === 'message' && (stanza.type === 'headline' || stanza.type === 'groupchat')) return null;
@@ -138,7 +138,7 @@ function refuseInbound(stanza: Stanza): null {
 
 /** XEP-0191 §3.5. */
 function refuseOutbound(hub: Hub, stanza: Stanza): null {
-  if (stanza.isError || stanza.type === 'result' || stanza.name === 'presence') return null;
+  if (stanza.isError || stanza.type === 'result' || stanza.type === 'unavailable') return null;
   const answer = stanza.error(
     'not-acceptable',
     'you have blocked this address',
@@ -172,7 +172,7 @@ function tell(hub: Hub, user: Jid, jids: readonly Jid[], type: '' | 'unavailable
       for (const session of hub.sessions.of(user)) {
         if (!session.presence) continue;
         const stanza = type === '' ? session.presence : Stanza.of('presence', { from: session.jid, type });
-        void hub.router.route(stanza.withTo(contact), hubOrigin);
+        void hub.router.route(stanza.withTo(jid.isBare ? contact : jid), hubOrigin);
       }
     }
   }

@@ -1,13 +1,14 @@
-// Service discovery for the domain and for accounts, and for the nodes that modules add to them (XEP-0030, XEP-0128).
+// Service discovery for the domain and for accounts (XEP-0030), with forms (XEP-0128) and the nodes that modules know.
 import type { DiscoIdentity, DiscoNodes, Hub, Module, Request } from '../hub/module.ts';
 import { type Element, el } from '../xmpp/element.ts';
 import { type StanzaCondition, StanzaError } from '../xmpp/errors.ts';
+import { formElement } from '../xmpp/form.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import { rostersOf } from './rosters.ts';
 
 export const disco: Module = {
   name: 'disco',
-  implements: ['XEP-0030'],
+  implements: ['XEP-0030', 'XEP-0128'],
   start(hub) {
     hub.identity('domain', { category: 'server', type: 'im', name: 'Isthmus' });
     hub.identity('account', { category: 'account', type: 'registered' });
@@ -63,9 +64,11 @@ async function info(hub: Hub, request: Request): Promise<Element> {
   if (!(await maySee(hub, request))) refuse('service-unavailable');
   // What it is in the first place stands in the first place (XEP-0030 §3.1).
   const primary = of === 'domain' ? 'server' : 'account';
-  const identities = hub.identities(of);
+  const { domain } = request.to;
+  const identities = hub.identities(of, domain);
   const sorted = [...identities].sort((a, b) => Number(b.category === primary) - Number(a.category === primary));
-  return infoElement('', sorted, hub.features(of));
+  const forms = hub.discoForms(of, domain).map(form => formElement('result', form));
+  return infoElement('', sorted, hub.features(of, domain), forms);
 }
 
 async function items(hub: Hub, request: Request): Promise<Element> {

@@ -2,8 +2,11 @@
 import type { Hub, Module, Session } from '../hub/module.ts';
 import { el } from '../xmpp/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
+import type { Jid } from '../xmpp/jid.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import { Stanza } from '../xmpp/stanza.ts';
+import { stableId } from './archive/stable-ids.ts';
+import { portableOffline } from './portable.ts';
 
 const schema = [
   `CREATE TABLE offline (id INTEGER PRIMARY KEY, user TEXT NOT NULL, stanza BLOB NOT NULL, at INTEGER NOT NULL);
@@ -12,34 +15,35 @@ const schema = [
 
 export const offline: Module = {
   name: 'offline',
-  implements: ['XEP-0160', 'XEP-0203'],
+  portable: portableOffline(schema),
+  implements: ['XEP-0160', 'XEP-0203', 'XEP-0334'],
   start(hub) {
     hub.store.migrate('offline', schema);
+    const underWay = new UnderWay(hub);
     hub.feature('domain', 'msgoffline');
     hub.on('message-undelivered', stanza => (keeps(hub, stanza) ? keep(hub, stanza) : false));
-    hub.on('session-available', session => {
-      if (session.priority >= 0) deliver(hub, session);
+    hub.on('session-receptive', session => underWay.deliver(session));
+    // A client that binds so reads the archive: it gets from here only what is not in there (XEP-0386 §3.2).
+    hub.atBind(null, ({ jid }) => {
+      if (hub.enabled('archive', jid.domain)) underWay.dropArchived(jid.bare);
+      return null;
     });
-    hub.on('session-sent', (session, stanza) => {
-      // A first presence of negative priority left them where they are; a later one may take them.
-      if (stanza.name === 'presence' && stanza.to === null && stanza.type === '' && session.priority < 0) {
-        setImmediate(() => session.presence && session.priority >= 0 && deliver(hub, session));
-      }
-      return false;
-    });
+    // What a lost session has not taken is still in the store, and goes to the next one from there.
+    hub.on('message-returned', (_session, stanza) => underWay.has(stanza));
+    hub.on('session-closed', session => underWay.ended(session));
     hub.on('account-removed', user => {
       hub.store.prepare('DELETE FROM offline WHERE user = ?').run(user.bare.toString());
     });
   },
 };
 
-/** XEP-0160 §3: chat and normal messages that say something. */
+/** XEP-0160 §3, XEP-0334: messages of the types `normal` and `chat` that say something. */
 function keeps(hub: Hub, stanza: Stanza): boolean {
   const { store, exceptions } = hub.config.offline;
   if (store === exceptions.includes(stanza.to!.domain)) return false;
-  if (stanza.type !== '' && stanza.type !== 'normal' && stanza.type !== 'chat') return false;
-  if (stanza.has('no-store', ns.hints) || stanza.has('no-permanent-store', ns.hints)) return false;
+  if (stanza.type === 'error' || stanza.type === 'groupchat' || stanza.has('no-store', ns.hints)) return false;
   if (stanza.has('store', ns.hints)) return true;
+  if (stanza.type === 'headline') return false;
   if (stanza.type !== 'chat') return stanza.index.length > 0;
   const states = ['active', 'composing', 'paused', 'inactive', 'gone'];
   return stanza.children.some(
@@ -47,16 +51,19 @@ function keeps(hub: Hub, stanza: Stanza): boolean {
   );
 }
 
+/** Keeps a message. Throws a StanzaError where there is no room, unless the archive has it anyway. */
 async function keep(hub: Hub, stanza: Stanza): Promise<boolean> {
   const user = stanza.to!.bare.toString();
+  const { domain } = stanza.to!;
   const row = hub.store.prepare('SELECT count(*) AS n FROM offline WHERE user = ?').get(user);
   if (Number(row?.n) >= hub.config.offline.messages) {
-    throw new StanzaError('service-unavailable', `${row?.n} messages wait for ${user} already`);
+    if (stableId(stanza, stanza.to!) !== null) return false;
+    throw new StanzaError('service-unavailable', 'no more messages are kept for this user');
   }
   const now = new Date();
-  const stamped = stanza.has('delay', ns.delay)
+  const stamped = isStamped(stanza, domain)
     ? stanza
-    : stanza.with(el('delay', ns.delay, { from: stanza.to!.domain, stamp: now.toISOString() }));
+    : stanza.with(el('delay', ns.delay, { from: domain, stamp: now.toISOString() }));
   hub.store
     .prepare('INSERT INTO offline (user, stanza, at) VALUES (?, ?, ?)')
     .run(user, stamped.toBytes(), now.getTime());
@@ -65,12 +72,78 @@ async function keep(hub: Hub, stanza: Stanza): Promise<boolean> {
   return true;
 }
 
-/** Writes what is kept to the session, oldest first; what it does not acknowledge comes back through the router. */
-function deliver(hub: Hub, session: Session): void {
-  const user = session.jid.bare.toString();
-  const rows = hub.store.prepare('SELECT id, stanza FROM offline WHERE user = ? ORDER BY id').all(user);
-  for (const row of rows) session.send(Stanza.parse(row.stanza as Uint8Array));
-  if (rows.length > 0) {
-    hub.store.prepare('DELETE FROM offline WHERE user = ? AND id <= ?').run(user, rows[rows.length - 1].id);
+/** Whether this domain has said already when the message came. */
+function isStamped(stanza: Stanza, domain: string): boolean {
+  if (!stanza.has('delay', ns.delay)) return false;
+  return stanza.children.some(child => child.is('delay', ns.delay) && child.attrs.from === domain);
+}
+
+/** The kept messages that were sent to a session which has not taken them yet. */
+class UnderWay {
+  readonly #hub: Hub;
+  /** By user: whom a row was sent to. */
+  readonly #users = new Map<string, Map<number, Session>>();
+  readonly #stanzas = new WeakSet<Stanza>();
+
+  constructor(hub: Hub) {
+    this.#hub = hub;
+  }
+
+  has(stanza: Stanza): boolean {
+    return this.#stanzas.has(stanza);
+  }
+
+  /** Writes to the session what is kept and not under way, oldest first. A row goes when its message was taken. */
+  deliver(session: Session): void {
+    const { store, sessions } = this.#hub;
+    const user = session.jid.bare.toString();
+    const rows = store.prepare('SELECT id, stanza FROM offline WHERE user = ? ORDER BY id').all(user);
+    if (rows.length === 0) return;
+    const known = this.#users.get(user) ?? new Map<number, Session>();
+    this.#users.set(user, known);
+    for (const row of rows) {
+      const id = Number(row.id);
+      // A session that cannot take so much ends meanwhile.
+      if (known.has(id) || sessions.get(session.jid) !== session) continue;
+      const message = Stanza.parse(row.stanza as Uint8Array);
+      this.#stanzas.add(message);
+      known.set(id, session);
+      session.send(message);
+      session.taken(() => {
+        store.prepare('DELETE FROM offline WHERE id = ?').run(id);
+        known.delete(id);
+        if (known.size === 0) this.#users.delete(user);
+      });
+    }
+  }
+
+  /** Forgets what the user's archive has as well. */
+  dropArchived(user: Jid): void {
+    const { store } = this.#hub;
+    const known = this.#users.get(user.toString());
+    for (const row of store.prepare('SELECT id, stanza FROM offline WHERE user = ?').all(user.toString())) {
+      if (known?.has(Number(row.id)) || stableId(Stanza.parse(row.stanza as Uint8Array), user) === null) continue;
+      store.prepare('DELETE FROM offline WHERE id = ?').run(row.id);
+    }
+  }
+
+  /** The session is gone: what it has not taken goes to another one, if there is one that takes messages. */
+  ended(session: Session): void {
+    const user = session.jid.bare.toString();
+    const known = this.#users.get(user);
+    if (!known) return;
+    let left = false;
+    for (const [id, holder] of known) {
+      if (holder !== session) continue;
+      known.delete(id);
+      left = true;
+    }
+    if (known.size === 0) this.#users.delete(user);
+    if (!left) return;
+    setImmediate(() => {
+      const others = this.#hub.sessions.of(session.jid);
+      const next = others.find(other => other.presence !== null && other.priority >= 0);
+      if (next) this.deliver(next);
+    });
   }
 }

@@ -9,10 +9,11 @@ export const ping: Module = {
   start(hub) {
     hub.feature('domain', ns.ping);
     hub.feature('account', ns.ping);
-    hub.iq(ns.ping, 'ping', 'domain', () => null);
-    hub.iq(ns.ping, 'ping', 'own-account', () => null);
-    hub.iq(ns.ping, 'ping', 'account', () => {
-      throw new StanzaError('service-unavailable');
+    hub.iq(ns.ping, 'ping', 'any', ({ stanza, from, to }) => {
+      if (stanza.type !== 'get') throw new StanzaError('not-allowed', 'a ping is a get');
+      // For others, an account that is there looks like one that is not.
+      if (!to.isDomain && !to.bare.equals(from.bare)) throw new StanzaError('service-unavailable');
+      return null;
     });
   },
 };

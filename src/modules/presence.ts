@@ -34,7 +34,7 @@ function sent(hub: Hub, session: Session, stanza: Stanza): boolean | Promise<boo
     if (!to) throw new StanzaError('bad-request', 'a subscription names a contact');
     return sendSubscription(hub, stanza, type).then(() => true);
   }
-  if (type === 'probe') return true;
+  if (type === 'probe') return to === null;
   if (type !== '' && type !== 'unavailable' && type !== 'error') {
     throw new StanzaError('bad-request', `there is no presence of type ${type.slice(0, 40)}`);
   }
@@ -50,10 +50,12 @@ function sent(hub: Hub, session: Session, stanza: Stanza): boolean | Promise<boo
   }
   const priority = priorityOf(stanza);
   const before = session.presence;
+  const receptive = priority >= 0 && (before === null || session.priority < 0);
   session.presence = withCaps(before, stanza).detach();
   session.priority = priority;
   if (before === null) becomeAvailable(hub, session, session.presence);
   else broadcast(hub, session, withoutKnownCaps(before, session.presence));
+  if (receptive) hub.emit('session-receptive', session);
   return true;
 }
 

@@ -6,17 +6,21 @@ import type { Jid } from '../xmpp/jid.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import { parseElement } from '../xmpp/payload.ts';
 import { readBookmarks, saveBookmarks } from './bookmarks.ts';
+import { portablePrivate } from './portable.ts';
 
 const largest = 256 * 1024;
 const mostItems = 100;
 
+const schema = [
+  'CREATE TABLE private_items (user TEXT, name TEXT, xml TEXT NOT NULL, PRIMARY KEY (user, name)) WITHOUT ROWID',
+];
+
 export const privateStorage: Module = {
   name: 'private',
   implements: ['XEP-0049'],
+  portable: portablePrivate(schema),
   start(hub) {
-    hub.store.migrate('private', [
-      'CREATE TABLE private_items (user TEXT, name TEXT, xml TEXT NOT NULL, PRIMARY KEY (user, name)) WITHOUT ROWID',
-    ]);
+    hub.store.migrate('private', schema);
     hub.feature('account', ns.private);
     hub.feature('domain', ns.private);
     hub.iq(ns.private, 'query', 'own-account', request =>

@@ -5,7 +5,8 @@ import { StanzaError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import { Stanza } from '../xmpp/stanza.ts';
-import { itemElement, type RosterItem, rostersOf } from './rosters.ts';
+import { portableRoster } from './portable.ts';
+import { itemElement, type RosterItem, rostersOf, versionOf } from './rosters.ts';
 import { cancelSubscriptions } from './subscription.ts';
 
 const longestName = 1023;
@@ -14,6 +15,7 @@ const mostGroups = 100;
 export const roster: Module = {
   name: 'roster',
   implements: ['RFC 6121 §2', 'RFC 6121 §2.6'],
+  portable: portableRoster,
   start(hub) {
     const rosters = rostersOf(hub);
     hub.streamFeature(el('ver', ns.rosterVersioning));
@@ -34,10 +36,17 @@ export const roster: Module = {
 
 /** RFC 6121 §2.1.3, §2.6. */
 function get(hub: Hub, { from, query, session }: Request): Element | null {
-  const { items, version } = rostersOf(hub).of(from);
+  const roster = rostersOf(hub).of(from);
+  const { items, version, shared } = roster;
   if (session) session.interested = true;
   const known = query.attrs.ver;
-  if (known !== undefined && /^\d{1,15}$/.test(known) && Number(known) <= version && known !== '0') {
+  if (
+    shared.size === 0 &&
+    known !== undefined &&
+    /^\d{1,15}$/.test(known) &&
+    Number(known) <= version &&
+    known !== '0'
+  ) {
     // The changes come as pushes behind an empty result.
     const changes = [...items.values()]
       .filter(item => item.version > Number(known))
@@ -50,7 +59,9 @@ function get(hub: Hub, { from, query, session }: Request): Element | null {
     }
   }
   const listed = [...items.values()].filter(item => item.listed);
-  return el('query', ns.roster, { ver: String(version) }, ...listed.map(itemElement));
+  const ver = versionOf(roster);
+  if (known === ver) return null;
+  return el('query', ns.roster, { ver }, ...listed.map(itemElement));
 }
 
 /** RFC 6121 §2.1.5, §2.3, §2.4, §2.5. */
@@ -64,6 +75,7 @@ async function set(hub: Hub, { from, query }: Request): Promise<null> {
   if (asked.attrs.subscription === 'remove') {
     const item = rosters.item(from, contact);
     if (!item?.listed) throw new StanzaError('item-not-found');
+    if (item.shared) throw new StanzaError('not-allowed', 'a group of the directory keeps this contact');
     cancelSubscriptions(hub, from.bare, item);
     item.listed = false;
     item.name = '';
@@ -92,14 +104,16 @@ async function set(hub: Hub, { from, query }: Request): Promise<null> {
 /** Tells every interested client of an item (RFC 6121 §2.1.6). */
 function push(hub: Hub, user: Jid, item: RosterItem): void {
   if (!item.listed && item.version === 0) return;
+  const roster = rostersOf(hub).of(user);
+  const ver = roster.shared.size === 0 ? String(item.version) : versionOf(roster);
   for (const session of hub.sessions.of(user)) {
-    if (session.interested) session.send(pushStanza(user.bare, session.jid, item));
+    if (session.interested) session.send(pushStanza(user.bare, session.jid, item, ver));
   }
 }
 
 let pushes = 0;
 
-function pushStanza(user: Jid, to: Jid, item: RosterItem): Stanza {
-  const query = el('query', ns.roster, { ver: String(item.version) }, itemElement(item));
+function pushStanza(user: Jid, to: Jid, item: RosterItem, ver = String(item.version)): Stanza {
+  const query = el('query', ns.roster, { ver }, itemElement(item));
   return Stanza.of('iq', { from: user, to, type: 'set', id: `push-${++pushes}` }, query);
 }

@@ -1,4 +1,5 @@
 // Rosters as they are kept: items with their subscription state, versions, and a cache for the users who are about (RFC 6121 §2).
+import { createHash } from 'node:crypto';
 import type { Hub } from '../hub/module.ts';
 import type { Row, Store } from '../hub/store.ts';
 import { type Element, el } from '../xmpp/element.ts';
@@ -24,13 +25,45 @@ export interface RosterItem {
   listed: boolean;
   /** The version of the roster that last changed it. */
   version: number;
+  /** Set where the directory's groups join the two: then both see each other, whatever was agreed. */
+  shared: Shared | null;
+}
+
+/** A contact that groups give a user. */
+export interface SharedContact {
+  readonly name: string;
+  readonly groups: readonly string[];
+}
+
+interface Shared extends SharedContact {
+  /** What the item is but for the groups; that is what is kept. */
+  readonly own: Pick<RosterItem, 'name' | 'groups' | 'to' | 'from' | 'ask' | 'listed'>;
 }
 
 export interface Roster {
   readonly user: Jid;
   readonly items: Map<string, RosterItem>;
   version: number;
+  /** What groups give: for each contact its name and groups, as JSON. */
+  shared: Map<string, string>;
 }
+
+/**
+ * The version of a roster as clients keep it (RFC 6121 §2.6). What groups give changes without the roster's own
+ * version, so it has a part in it.
+ */
+export function versionOf({ version, shared }: Roster): string {
+  if (shared.size === 0) return String(version);
+  let digest = digests.get(shared);
+  if (!digest) {
+    const sorted = [...shared].sort(([a], [b]) => (a < b ? -1 : 1));
+    digest = createHash('sha1').update(JSON.stringify(sorted)).digest('base64url');
+    digests.set(shared, digest);
+  }
+  return `${version}.${digest}`;
+}
+
+const digests = new WeakMap<Roster['shared'], string>();
 
 const mostCached = 30_000;
 /** Items in one roster; a user who wants more gets an error, a stranger who asks is not kept. */
@@ -47,6 +80,8 @@ const schema = [
 export class Rosters {
   readonly #store: Store;
   readonly #cache = new Map<string, Roster>();
+  /** The contacts that groups give a user, by bare JID. */
+  sharedWith: (user: Jid) => ReadonlyMap<string, SharedContact> = () => new Map();
 
   constructor(store: Store) {
     this.#store = store;
@@ -57,12 +92,13 @@ export class Rosters {
     const key = user.bare.toString();
     const known = this.#cache.get(key);
     if (known) return known;
-    const roster: Roster = { user: user.bare, items: new Map(), version: 0 };
+    const roster: Roster = { user: user.bare, items: new Map(), version: 0, shared: new Map() };
     for (const row of this.#store.prepare('SELECT * FROM roster_items WHERE user = ?').iterate(key)) {
       const item = itemOf(row);
       roster.items.set(item.contact.toString(), item);
       roster.version = Math.max(roster.version, item.version);
     }
+    this.#share(roster);
     if (this.#cache.size >= mostCached) this.#cache.delete(this.#cache.keys().next().value!);
     this.#cache.set(key, roster);
     return roster;
@@ -75,8 +111,12 @@ export class Rosters {
 
   /** The item of a contact, made (but not kept before `save`) where there is none. */
   itemOrNew(user: Jid, contact: Jid): RosterItem {
+    return this.#itemIn(this.of(user), contact);
+  }
+
+  #itemIn(roster: Roster, contact: Jid): RosterItem {
     return (
-      this.item(user, contact) ?? {
+      roster.items.get(contact.bare.toString()) ?? {
         contact: contact.bare,
         name: '',
         groups: [],
@@ -87,8 +127,44 @@ export class Rosters {
         pending: null,
         listed: false,
         version: 0,
+        shared: null,
       }
     );
+  }
+
+  /** Takes over what groups give a user now. Gives the contacts that came and those that went. */
+  refresh(user: Jid): { came: Jid[]; went: Jid[] } {
+    const roster = this.#cache.get(user.bare.toString());
+    return roster ? this.#share(roster) : { came: [], went: [] };
+  }
+
+  /** Lets go of a user's roster; it is read anew when somebody asks for it. */
+  release(user: Jid): void {
+    this.#cache.delete(user.bare.toString());
+  }
+
+  #share(roster: Roster): { came: Jid[]; went: Jid[] } {
+    const given = this.sharedWith(roster.user);
+    const before = roster.shared;
+    const came: Jid[] = [];
+    const went: Jid[] = [];
+    for (const item of [...roster.items.values()]) {
+      if (!item.shared) continue;
+      Object.assign(item, item.shared.own, { shared: null });
+      if (given.has(item.contact.toString())) continue;
+      this.save(roster.user, item);
+      went.push(item.contact);
+    }
+    roster.shared = new Map();
+    for (const [key, contact] of given) {
+      const item = this.#itemIn(roster, Jid.parse(key));
+      overlay(item, contact);
+      roster.items.set(key, item);
+      const text = JSON.stringify([contact.name, contact.groups]);
+      roster.shared.set(key, text);
+      if (before.get(key) !== text) came.push(item.contact);
+    }
+    return { came, went };
   }
 
   /** Writes an item and gives the roster a new version. False where the roster is full. */
@@ -98,20 +174,23 @@ export class Rosters {
     if (!roster.items.has(key) && roster.items.size >= mostItems) return false;
     item.version = ++roster.version;
     roster.items.set(key, item);
+    const { shared } = item;
+    const kept = shared ? ownPart(item, shared) : item;
     this.#store
       .prepare('INSERT OR REPLACE INTO roster_items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)')
       .run(
         roster.user.toString(),
         key,
-        item.name,
-        JSON.stringify(item.groups),
-        (item.to ? 1 : 0) | (item.from ? 2 : 0),
-        item.ask ? 1 : 0,
+        kept.name,
+        JSON.stringify(kept.groups),
+        (kept.to ? 1 : 0) | (kept.from ? 2 : 0),
+        kept.ask ? 1 : 0,
         item.approved ? 1 : 0,
         item.pending,
-        item.listed ? 1 : 0,
+        kept.listed ? 1 : 0,
         item.version,
       );
+    if (shared) overlay(Object.assign(item, kept), shared);
     return true;
   }
 
@@ -122,12 +201,12 @@ export class Rosters {
   }
 }
 
-const ofHub = new WeakMap<Store, Rosters>();
+const ofStore = new WeakMap<Store, Rosters>();
 
 /** The rosters of a hub; all modules share them. */
-export function rostersOf(hub: Hub): Rosters {
-  let rosters = ofHub.get(hub.store);
-  if (!rosters) ofHub.set(hub.store, (rosters = new Rosters(hub.store)));
+export function rostersOf({ store }: Pick<Hub, 'store'>): Rosters {
+  let rosters = ofStore.get(store);
+  if (!rosters) ofStore.set(store, (rosters = new Rosters(store)));
   return rosters;
 }
 
@@ -144,6 +223,26 @@ function itemOf(row: Row): RosterItem {
     pending: row.pending === null ? null : String(row.pending),
     listed: row.listed === 1,
     version: Number(row.version),
+    shared: null,
+  };
+}
+
+/** Puts what groups give over an item. */
+function overlay(item: RosterItem, { name, groups }: SharedContact): void {
+  const { name: ownName, groups: ownGroups, to, from, ask, listed } = item;
+  item.shared = { name, groups, own: { name: ownName, groups: ownGroups, to, from, ask, listed } };
+  item.name = ownName || name;
+  item.groups = [...new Set([...groups, ...ownGroups])];
+  item.to = item.from = item.listed = true;
+  item.ask = false;
+}
+
+/** What of an item is the user's own: its name and groups may be changed, the groups' part may not. */
+function ownPart(item: RosterItem, { name, groups, own }: Shared): Shared['own'] {
+  return {
+    ...own,
+    name: item.name === name ? own.name : item.name,
+    groups: item.groups.filter(group => !groups.includes(group)),
   };
 }
 

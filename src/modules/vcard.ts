@@ -5,14 +5,24 @@ import { StanzaError } from '../xmpp/errors.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import { parseElement } from '../xmpp/payload.ts';
 import { takeAvatar, withAvatar } from './avatars.ts';
+import { completeVcard } from './directory-vcard.ts';
+import { portableElement } from './portable.ts';
 
 const largest = 128 * 1024;
+
+const schema = ['CREATE TABLE vcards (user TEXT PRIMARY KEY, vcard TEXT NOT NULL) WITHOUT ROWID'];
 
 export const vcard: Module = {
   name: 'vcard',
   implements: ['XEP-0054'],
+  portable: portableElement('vCard', ns.vcard, {
+    owner: 'vcard',
+    schema,
+    select: 'SELECT vcard AS xml FROM vcards WHERE user = ?',
+    insert: 'INSERT OR REPLACE INTO vcards (user, vcard) VALUES (?, ?)',
+  }),
   start(hub) {
-    hub.store.migrate('vcard', ['CREATE TABLE vcards (user TEXT PRIMARY KEY, vcard TEXT NOT NULL) WITHOUT ROWID']);
+    hub.store.migrate('vcard', schema);
     const select = hub.store.prepare('SELECT vcard FROM vcards WHERE user = ?');
     hub.feature('domain', ns.vcard);
     hub.feature('account', ns.vcard);
@@ -21,7 +31,8 @@ export const vcard: Module = {
       if (stanza.type === 'get') {
         const row = select.get(user);
         const stored = withAvatar(hub, to.bare, from, row ? parseElement(String(row.vcard)) : null);
-        if (stored) return stored;
+        const vcard = await completeVcard(hub, to.bare, from, stored);
+        if (vcard) return vcard;
         if (from.bare.equals(to.bare)) return el('vCard', ns.vcard);
         // An account without a vCard and an address without an account look the same (XEP-0054 §3.3).
         throw new StanzaError('service-unavailable');

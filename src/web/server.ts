@@ -6,6 +6,7 @@ import { formatEndpoint } from '../hub/listener.ts';
 import type { Log } from '../hub/log.ts';
 
 const mostBody = 1024 * 1024;
+const mostConnections = 1_000;
 
 export class WebServer {
   readonly #routes = new Map<string, HttpHandler>();
@@ -26,9 +27,10 @@ export class WebServer {
     const server = createServer({ requestTimeout: 10_000, headersTimeout: 5_000, maxHeaderSize: 16 * 1024 }, (q, a) => {
       void this.#serve(q, a);
     });
+    server.maxConnections = mostConnections;
     this.#servers.push(server);
     return new Promise((resolve, reject) => {
-      server.once('error', error => reject(new Error(`listen.http: ${formatEndpoint(endpoint)}: ${error.message}`)));
+      server.on('error', error => reject(new Error(`listen.http: ${formatEndpoint(endpoint)}: ${error.message}`)));
       server.listen(endpoint.port, endpoint.host, () => {
         const { address, port } = server.address() as { address: string; port: number };
         resolve({ host: address, port });
@@ -53,6 +55,8 @@ export class WebServer {
     try {
       answer = await this.#answer(request);
     } catch (error) {
+      // The client went away in the middle of its request: there is nobody to answer, and nothing is wrong here.
+      if (request.destroyed && !request.complete) return;
       this.#log.error({ err: error, path: request.url }, 'an HTTP request failed');
       answer = { status: 500, body: 'internal error\n' };
     }
@@ -70,8 +74,10 @@ export class WebServer {
     const method = request.method === 'HEAD' ? 'GET' : (request.method ?? 'GET');
     const handler = this.#routes.get(`${method} ${path}`);
     if (!handler) {
-      const other = [...this.#routes.keys()].some(key => key.endsWith(` ${path}`));
-      return other ? { status: 405, body: 'method not allowed\n' } : { status: 404, body: 'not found\n' };
+      const methods = [...this.#routes.keys()].filter(key => key.endsWith(` ${path}`)).map(key => key.split(' ')[0]);
+      if (methods.length === 0) return { status: 404, body: 'not found\n' };
+      const allow = methods.flatMap(one => (one === 'GET' ? ['GET', 'HEAD'] : [one])).join(', ');
+      return { status: 405, body: 'method not allowed\n', headers: { allow } };
     }
     const body = await readBody(request);
     if (body === null) return { status: 413, body: `more than ${mostBody} bytes\n`, headers: { connection: 'close' } };

@@ -1,9 +1,13 @@
 // The counters and the unacknowledged queue of stream management (XEP-0198), the same for clients and servers.
 import { atEndOfTurn } from './batch.ts';
+import { el } from './element.ts';
 import { StreamError } from './errors.ts';
 import { ns } from './namespaces.ts';
 import type { Stanza } from './stanza.ts';
 import type { Stream } from './stream.ts';
+
+/** So many stanzas are worth a request of their own. */
+const batch = 50;
 
 const requestText = `<r xmlns='${ns.streamManagement}'/>`;
 
@@ -16,14 +20,26 @@ export class Acknowledgements {
   acknowledged = 0;
   readonly #limit: number;
   #queue: Stanza[] = [];
-  #asked = false;
+  /** When each of them was sent, in ms since 1970. */
+  #times: number[] = [];
+  /** As `acknowledged`, but never beginning anew. */
+  #total = 0;
+  readonly #waiting: { total: number; then: () => void }[] = [];
+  readonly #patience: number;
+  #timer: NodeJS.Timeout | undefined;
+  /** When the peer was asked (ms since 1970) and has not answered yet; 0: it was not. */
+  #asked = 0;
   #stream: Stream | null = null;
   readonly #pending = new Set<Promise<unknown>>();
 
-  /** `limit` is the most stanzas that wait for an acknowledgement. */
-  constructor(id: string, limit: number) {
+  /**
+   * `limit` is the most stanzas that wait for an acknowledgement. With `patience` (ms), fewer than a batch of stanzas
+   * wait so long before it is asked for: on a quiet stream asking at once would double the traffic.
+   */
+  constructor(id: string, limit: number, patience = 0) {
     this.id = id;
     this.#limit = limit;
+    this.#patience = patience;
   }
 
   /** The stanzas that were sent and not acknowledged, oldest first. */
@@ -31,17 +47,45 @@ export class Acknowledgements {
     return this.#queue;
   }
 
+  /** When they were sent, in ms since 1970. */
+  get sentAt(): readonly number[] {
+    return this.#times;
+  }
+
+  /** Since when an answer is due, in ms since 1970; 0 where none is. */
+  get asked(): number {
+    return this.#asked;
+  }
+
   /** Keeps a stanza until the peer acknowledges it. False: there is no room. */
   keep(stanza: Stanza): boolean {
     if (this.#queue.length >= this.#limit) return false;
     this.#queue.push(stanza);
+    this.#times.push(Date.now());
     return true;
+  }
+
+  /** Calls `then` when the peer has acknowledged all that was kept so far. */
+  whenAcknowledged(then: () => void): void {
+    if (this.#queue.length === 0) return then();
+    this.#waiting.push({ total: this.#total + this.#queue.length, then });
   }
 
   /** Asks for an acknowledgement behind what this turn writes, unless one is on its way (XEP-0198 §4). */
   request(stream: Stream): void {
-    if (this.#asked) return;
-    this.#asked = true;
+    if (this.#asked > 0) return;
+    if (this.#patience > 0 && this.#queue.length < batch) {
+      this.#timer ??= setTimeout(() => this.#ask(stream), this.#patience).unref();
+    } else {
+      this.#ask(stream);
+    }
+  }
+
+  #ask(stream: Stream): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#asked > 0 || this.#queue.length === 0) return;
+    this.#asked = Date.now();
     this.#stream = stream;
     atEndOfTurn(this);
   }
@@ -53,19 +97,31 @@ export class Acknowledgements {
     this.#stream = null;
   }
 
-  /** Takes the peer's count. Throws a StreamError when it counts more than was sent (XEP-0198 §4). */
+  /** Takes the peer's count. Throws a StreamError when it counts more than was sent (XEP-0198 §6). */
   acknowledge(h: string | undefined): void {
-    const count = h !== undefined && /^\d{1,10}$/.test(h) ? Number(h) : Number.NaN;
-    const advance = (count - this.acknowledged) >>> 0;
-    if (!(count <= 0xffffffff) || advance > this.#queue.length) {
-      throw new StreamError(
-        'undefined-condition',
-        `you acknowledged ${h} stanzas, but only ${(this.acknowledged + this.#queue.length) >>> 0} were sent`,
-      );
-    }
+    const advance = this.advance(h);
+    const count = (this.acknowledged + advance) >>> 0;
     this.acknowledged = count;
     this.#queue = advance === this.#queue.length ? [] : this.#queue.slice(advance);
-    this.#asked = false;
+    this.#times = advance === this.#times.length ? [] : this.#times.slice(advance);
+    this.#asked = 0;
+    this.#total += advance;
+    while (this.#waiting.length > 0 && this.#waiting[0].total <= this.#total) this.#waiting.shift()!.then();
+  }
+
+  /** How many stanzas a peer's count adds. Throws as `acknowledge` does. */
+  advance(h: string | undefined): number {
+    const count = h !== undefined && /^\d{1,10}$/.test(h) ? Number(h) : Number.NaN;
+    const advance = (count - this.acknowledged) >>> 0;
+    if (count <= 0xffffffff && advance <= this.#queue.length) return advance;
+    const sent = String((this.acknowledged + this.#queue.length) >>> 0);
+    throw new StreamError(
+      'undefined-condition',
+      `you acknowledged ${h?.slice(0, 20)} stanzas, but only ${sent} were sent`,
+      Number.isNaN(count)
+        ? undefined
+        : el('handled-count-too-high', ns.streamManagement, { h: String(count), 'send-count': sent }),
+    );
   }
 
   /** Counts a stanza that came in; `taken` is the promise of its being kept, if that takes time. */
@@ -89,7 +145,9 @@ export class Acknowledgements {
 
   /** The stream is gone or replaced: the next stanza asks anew. */
   detach(): void {
-    this.#asked = false;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    this.#asked = 0;
     this.#stream = null;
   }
 }

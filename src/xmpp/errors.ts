@@ -89,10 +89,13 @@ export class StreamError extends Error {
   override readonly name = 'StreamError';
   readonly condition: StreamCondition;
   readonly text: string;
+  /** A condition of the application's own, beside the defined one (RFC 6120 §4.9.4). */
+  readonly more: Element | undefined;
 
-  constructor(condition: StreamCondition, text = '') {
+  constructor(condition: StreamCondition, text = '', more: Element | undefined = undefined) {
     super(text ? `${condition}: ${text}` : condition);
     this.condition = condition;
     this.text = text;
+    this.more = more;
   }
 }

@@ -30,6 +30,8 @@ export interface Form {
   fields: readonly Field[];
   /** A result with rows: their columns are `fields` (XEP-0004 §3.4). */
   rows?: readonly Readonly<Record<string, string>>[];
+  /** What stands beside the fields, in namespaces of its own. */
+  payload?: readonly Element[];
 }
 
 /** What somebody filled in: for each field its values, in order. */
@@ -37,7 +39,7 @@ export type FormValues = ReadonlyMap<string, readonly string[]>;
 
 /** The form as an element of type `form`, `submit` or `result`. */
 export function formElement(type: 'form' | 'submit' | 'result', form: Form): Element {
-  const { title, instructions, fields, rows } = form;
+  const { title, instructions, fields, rows, payload = [] } = form;
   return el(
     'x',
     ns.data,
@@ -52,6 +54,7 @@ export function formElement(type: 'form' | 'submit' | 'result', form: Form): Ele
           ),
         ]
       : fields.map(fieldElement)),
+    ...payload,
   );
 }
 
@@ -86,6 +89,11 @@ export function formValues(x: Element): FormValues {
       );
   }
   return values;
+}
+
+/** The lines of a `text-multi` field as one text. */
+export function linesOf(values: FormValues, name: string): string {
+  return (values.get(name) ?? []).join('\n').trim();
 }
 
 /** The first value of a field, or ''. */

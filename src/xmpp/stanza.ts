@@ -197,8 +197,8 @@ export class Stanza {
     return new Stanza({ ...this.#fields(), payload: Buffer.concat([this.payload, bytes]), index });
   }
 
-  /** The same stanza without the children for which `test` holds. */
-  without(test: (name: string, childNs: string) => boolean): Stanza {
+  /** The same stanza without the children for which `test` holds; `element` builds the child for who must look inside. */
+  without(test: (name: string, childNs: string, element: () => Element) => boolean): Stanza {
     const parts: Uint8Array[] = [];
     const index: number[] = [];
     let from = 0;
@@ -206,7 +206,7 @@ export class Stanza {
     for (let at = 0; at < this.index.length; at += childStride) {
       const start = this.index[at + 4];
       const end = this.index[at + 5];
-      if (test(this.#nameAt(at), this.#namespaceAt(at))) {
+      if (test(this.#nameAt(at), this.#namespaceAt(at), () => this.#build(at))) {
         parts.push(this.payload.subarray(from, start));
         from = end;
         gone += end - start;

@@ -20,7 +20,7 @@ export async function startEjabberd(options: PeerOptions): Promise<Peer> {
   const starttls = { plaintext: 'false', tls: 'required', external: 'required' }[mode];
   const config = file(
     'ejabberd.yml',
-    `hosts: ["${domain}"]
+    `hosts: ${JSON.stringify([domain, ...(options.domains ?? [])])}
 loglevel: ${level}
 registration_timeout: infinity
 certfiles: ["${pem}"]

@@ -45,6 +45,11 @@ export class Interests {
   constructor(hub: Hub, events: InterestEvents) {
     this.#hub = hub;
     this.#events = events;
+  }
+
+  /** Follows presence from now on, for the module that is starting. */
+  start(): void {
+    const hub = this.#hub;
     hub.on('session-available', (session, presence) => this.#sessionShows(session, presence));
     hub.on('session-unavailable', session => void session.notes.delete(known));
     hub.on('session-sent', (session, stanza) => {

@@ -26,6 +26,7 @@ export const pep: Module = {
   implements: ['XEP-0060', 'XEP-0163', 'XEP-0223', 'XEP-0222', 'XEP-0059', 'XEP-0292'],
   start(hub) {
     const personal = personalOf(hub);
+    personal.interests.start();
     hub.identity('account', { category: 'pubsub', type: 'pep' });
     hub.feature('account', ns.pubsub, `${ns.pubsub}#pubsub-on-a-jid`, ...personalFeatures, ns.vcard4);
     hub.discoNodes({

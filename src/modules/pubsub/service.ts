@@ -35,7 +35,8 @@ export const pubsub: Module = {
     };
     hub.serve({
       name: 'pubsub',
-      domains: config => [...config.domains.keys()].map(domain => prefix + domain),
+      domains: config =>
+        [...config.domains.keys()].filter(domain => hub.enabled('pubsub', domain)).map(domain => prefix + domain),
       deliver: (stanza, origin) => of(stanza.to!.domain.slice(prefix.length)).deliver(stanza, origin),
     });
     hub.itemsFrom(domain => {

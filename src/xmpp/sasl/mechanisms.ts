@@ -1,6 +1,6 @@
 // Which mechanisms a connection is offered, and the exchange that each begins (RFC 6120 §6.3.3, XEP-0440).
 import { PlainServer } from './plain.ts';
-import type { ServerMechanism } from './sasl.ts';
+import type { Prepare, ServerMechanism } from './sasl.ts';
 import { type Bindings, type ScramHash, type ScramKeys, ScramServer } from './scram.ts';
 
 /** Who can say whether a password is right. */
@@ -21,7 +21,7 @@ export interface OfferOptions {
   /** Makes salts for users that do not exist. */
   secret: Uint8Array;
   /** Prepares a user name; null where it cannot be one. */
-  prepare(user: string): string | null;
+  prepare: Prepare;
 }
 
 export interface Offer {

@@ -1,13 +1,13 @@
 // PLAIN, both sides (RFC 4616).
-import { SaslError, type ServerMechanism, type ServerStep } from './sasl.ts';
+import { type Prepare, SaslError, type ServerMechanism, type ServerStep } from './sasl.ts';
 
 export class PlainServer implements ServerMechanism {
   readonly name = 'PLAIN';
   readonly #verify: (user: string, password: string) => Promise<boolean>;
-  readonly #prepare: (user: string) => string | null;
+  readonly #prepare: Prepare;
 
   /** `verify` may reject where it cannot tell now; `prepare` answers null for what cannot be a user name. */
-  constructor(verify: (user: string, password: string) => Promise<boolean>, prepare: (user: string) => string | null) {
+  constructor(verify: (user: string, password: string) => Promise<boolean>, prepare: Prepare) {
     this.#verify = verify;
     this.#prepare = prepare;
   }
@@ -16,8 +16,8 @@ export class PlainServer implements ServerMechanism {
     const parts = decodeUtf8(response).split('\0');
     if (parts.length !== 3 || parts[1] === '' || parts[2] === '') throw new SaslError('malformed-request');
     const [authzid, name, password] = parts;
-    const user = this.#prepare(name);
-    if (authzid !== '' && this.#prepare(authzid.replace(/@[^@]*$/, '')) !== user) {
+    const user = await this.#prepare(name);
+    if (authzid !== '' && (await this.#prepare(authzid.replace(/@[^@]*$/, ''))) !== user) {
       throw new SaslError('invalid-authzid', 'nobody may act for somebody else here');
     }
     if (user === null || !(await this.#verify(user, password))) throw new SaslError('not-authorized');

@@ -35,6 +35,9 @@ export interface ServerMechanism {
   step(response: Uint8Array): Promise<ServerStep>;
 }
 
+/** The user that a login name means; null for what cannot be one. May reject where that cannot be known now. */
+export type Prepare = (name: string) => string | null | Promise<string | null>;
+
 /** Decodes the text of `<auth/>` or `<response/>`; `=` stands for nothing (RFC 6120 §6.4.2). Throws SaslError. */
 export function decodeBase64(text: string): Uint8Array {
   const trimmed = text.trim();

@@ -2,7 +2,7 @@
 import { createHash, createHmac, pbkdf2, randomBytes, timingSafeEqual } from 'node:crypto';
 import { promisify } from 'node:util';
 import { opaqueString } from '../precis.ts';
-import { SaslError, type ServerMechanism, type ServerStep } from './sasl.ts';
+import { type Prepare, SaslError, type ServerMechanism, type ServerStep } from './sasl.ts';
 
 export type ScramHash = 'SHA-1' | 'SHA-256';
 
@@ -84,7 +84,7 @@ export interface ScramServerOptions {
   /** Makes salts for users that do not exist, the same each time. */
   secret: Uint8Array;
   /** Prepares a user name; null where it cannot be one. */
-  prepare(user: string): string | null;
+  prepare: Prepare;
   /** For tests. */
   nonce?: string;
 }
@@ -129,8 +129,8 @@ export class ScramServer implements ServerMechanism {
     if (type !== undefined && !this.#options.bindings.has(type)) {
       throw new SaslError('not-authorized', `channel binding ${type} is not supported here`);
     }
-    const user = this.#options.prepare(unescapeName(name));
-    if (authzid !== undefined && this.#options.prepare(unescapeName(authzid).replace(/@[^@]*$/, '')) !== user) {
+    const user = await this.#options.prepare(unescapeName(name));
+    if (authzid !== undefined && (await this.#options.prepare(unescapeName(authzid).replace(/@[^@]*$/, ''))) !== user) {
       throw new SaslError('invalid-authzid', 'nobody may act for somebody else here');
     }
     const keys = user === null ? null : await this.#options.keysOf(user);

@@ -1,0 +1,69 @@
+// Answers of the directory, kept for a time: what is asked for twice at once is looked up once, and an old answer is
+// better than none while the directory is down.
+
+interface Kept<V> {
+  value: V;
+  since: number;
+}
+
+export interface CacheOptions<V> {
+  /** How long an answer counts, in ms, by what it is. */
+  age(value: V): number;
+  /** The most answers; the oldest go first. */
+  most: number;
+}
+
+/** An answer older than this many times its age is no answer, whatever happens. */
+const oldest = 20;
+
+export class Cache<V> {
+  readonly #options: CacheOptions<V>;
+  readonly #kept = new Map<string, Kept<V>>();
+  readonly #loading = new Map<string, Promise<V>>();
+
+  constructor(options: CacheOptions<V>) {
+    this.#options = options;
+  }
+
+  /** What is known, no older than its age (or than `youngest` ms). Undefined: nothing. */
+  get(key: string, youngest = Number.POSITIVE_INFINITY): V | undefined {
+    const kept = this.#kept.get(key);
+    if (!kept || performance.now() - kept.since >= Math.min(this.#options.age(kept.value), youngest)) return undefined;
+    return kept.value;
+  }
+
+  /** What is known, or what `load` brings. Where that fails, an answer that has become old counts once more. */
+  find(key: string, load: () => Promise<V>): V | Promise<V> {
+    const known = this.get(key);
+    if (known !== undefined) return known;
+    return this.refresh(key, load).catch(error => {
+      const kept = this.#kept.get(key);
+      if (kept && performance.now() - kept.since < this.#options.age(kept.value) * oldest) return kept.value;
+      throw error;
+    });
+  }
+
+  /** What `load` brings; those who ask meanwhile share it. */
+  refresh(key: string, load: () => Promise<V>): Promise<V> {
+    const loading = this.#loading.get(key);
+    if (loading) return loading;
+    const promise = load()
+      .then(value => {
+        this.set(key, value);
+        return value;
+      })
+      .finally(() => this.#loading.delete(key));
+    this.#loading.set(key, promise);
+    return promise;
+  }
+
+  set(key: string, value: V): void {
+    this.#kept.delete(key);
+    if (this.#kept.size >= this.#options.most) this.#kept.delete(this.#kept.keys().next().value!);
+    this.#kept.set(key, { value, since: performance.now() });
+  }
+
+  delete(key: string): void {
+    this.#kept.delete(key);
+  }
+}

@@ -1,0 +1,78 @@
+// What the commands of XEP-0133 share: their node names, their forms, and the addresses that come in them.
+import type { AdHocCommand } from '../../hub/ad-hoc.ts';
+import type { Hub } from '../../hub/module.ts';
+import { StanzaError } from '../../xmpp/errors.ts';
+import type { Field, Form, FormValues } from '../../xmpp/form.ts';
+import { Jid } from '../../xmpp/jid.ts';
+import { ns } from '../../xmpp/namespaces.ts';
+import { adminsOf } from '../admins.ts';
+
+const formType: Field = { var: 'FORM_TYPE', type: 'hidden', value: ns.administration };
+
+/** The most addresses that one command takes. */
+const mostAddresses = 1_000;
+
+/** A form of XEP-0133, with its hidden type (XEP-0068). */
+export function adminForm(title: string, instructions: string, ...fields: Field[]): Form {
+  return { title, instructions, fields: [formType, ...fields] };
+}
+
+/** A result of XEP-0133. */
+export function adminResult(...fields: Field[]): Form {
+  return { fields: [formType, ...fields] };
+}
+
+/** A command for the admins of the domain it is run at; `name` is the part of its node behind the `#`. */
+export function adminCommand(
+  hub: Hub,
+  name: string,
+  title: string,
+  rest: Pick<AdHocCommand, 'form' | 'run'>,
+): AdHocCommand {
+  const admins = adminsOf(hub);
+  return {
+    node: `${ns.administration}#${name}`,
+    name: title,
+    allowed: (from, at) => admins.has(at.domain, from),
+    ...rest,
+  };
+}
+
+/** The one address in a field, of an account of this domain. Throws StanzaError. */
+export function accountOf(values: FormValues, field: string, at: Jid): Jid {
+  const [jid, ...more] = addressesOf(values, field);
+  if (more.length > 0) throw new StanzaError('bad-request', `${field} takes one address`);
+  return ofDomain(jid, at).bare;
+}
+
+/** The addresses in a field, of accounts of this domain; with their resources. Throws StanzaError. */
+export function accountsOf(values: FormValues, field: string, at: Jid): Jid[] {
+  return addressesOf(values, field).map(jid => ofDomain(jid, at));
+}
+
+/** All addresses in a field, of whichever domain. Throws StanzaError where there is none or one is malformed. */
+export function addressesOf(values: FormValues, field: string, least = 1): Jid[] {
+  // Some clients send one value with a line for each address.
+  const texts = (values.get(field) ?? []).flatMap(value => value.split('\n')).filter(text => text.trim() !== '');
+  if (texts.length < least) throw new StanzaError('bad-request', `${field} is empty`);
+  if (texts.length > mostAddresses) throw new StanzaError('not-acceptable', `at most ${mostAddresses} addresses`);
+  return texts.map(text => {
+    const jid = Jid.tryParse(text.trim());
+    if (!jid) throw new StanzaError('jid-malformed', `${text.slice(0, 100)} is not an address`);
+    return jid;
+  });
+}
+
+function ofDomain(jid: Jid, at: Jid): Jid {
+  if (jid.domain !== at.domain)
+    throw new StanzaError('not-allowed', `${jid.domain} is administered at its own address`);
+  if (jid.local === '') throw new StanzaError('bad-request', `${jid} is no account`);
+  return jid;
+}
+
+/** Passes where the account exists. Throws `item-not-found`. */
+export async function mustExist(hub: Hub, jid: Jid): Promise<void> {
+  if (!(await hub.directory(jid.domain)?.find(jid.local))) {
+    throw new StanzaError('item-not-found', `there is no account ${jid.bare}`);
+  }
+}

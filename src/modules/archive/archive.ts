@@ -1,0 +1,132 @@
+// Archives of what users send and get, for all their devices to read (XEP-0313), with stable ids (XEP-0359).
+import type { Hub, Module, Request, Session } from '../../hub/module.ts';
+import { el } from '../../xmpp/element.ts';
+import { StanzaError } from '../../xmpp/errors.ts';
+import { Jid } from '../../xmpp/jid.ts';
+import { ns } from '../../xmpp/namespaces.ts';
+import type { Stanza } from '../../xmpp/stanza.ts';
+import { Messages } from './messages.ts';
+import { ArchivePreferences } from './preferences.ts';
+import { answerQuery, metadata, queryForm } from './query.ts';
+import { belongsInArchive } from './rules.ts';
+import { stableId, withoutForgedIds } from './stable-ids.ts';
+
+const expiryInterval = 600_000;
+/** The query that a session waits for: they are answered one after another, a turn of the event loop apart. */
+const underWay = Symbol('archive query under way');
+
+/** The message that was last archived as sent: for the sender's other devices, and for the recipient's archive. */
+let lastSent: { stanza: Stanza; place: number; id: () => string } | null = null;
+
+/** The message as its sender's other devices get it: with the id in the sender's archive (XEP-0313 §3.4). */
+export function asArchivedBySender(stanza: Stanza): Stanza {
+  return lastSent?.stanza === stanza ? identified(stanza, stanza.from!, lastSent.id()) : stanza;
+}
+
+export const archive: Module = {
+  name: 'archive',
+  implements: ['XEP-0313', 'XEP-0059', 'XEP-0359', 'XEP-0441'],
+  defaultOn: false,
+  start(hub) {
+    const messages = new Messages(hub.store);
+    const preferences = new ArchivePreferences(hub);
+    const marks = ['#extended', '#groupchat-field'].map(mark => ns.archive + mark);
+    hub.feature('account', ns.archive, ...marks, ns.stableIds, ns.resultSet);
+    answerRequests(hub, messages, preferences);
+    hub.atBind(null, ({ jid }) => metadata(messages, jid.bare));
+
+    const wanted = (user: Jid, contact: Jid, stanza: Stanza) =>
+      belongsInArchive(stanza) && preferences.wants(user, contact);
+    hub.filter((stanza, origin) => {
+      if (origin.kind !== 'session' || stanza.name !== 'message') return stanza;
+      const user = stanza.from!.bare;
+      if (!hub.enabled('archive', user.domain)) return stanza;
+      const sent = withoutForgedIds(stanza, user);
+      if (!wanted(user, sent.to!, sent)) return sent;
+      const place = messages.add(user, sent.to!, sent);
+      const id = () => messages.idOf(user, place);
+      // What users send to themselves stands in the archive once.
+      const passed = sent.to!.bare.equals(user) ? identified(sent, user, id()) : sent;
+      lastSent = passed === sent ? { stanza: sent, place, id } : null;
+      return passed;
+    });
+    hub.arrival((stanza, origin) => {
+      const user = stanza.to!.bare;
+      const contact = stanza.from ?? Jid.of('', user.domain, '');
+      if (!stanza.isError && (origin.kind === 'hub' || contact.bare.equals(user))) {
+        const known = stableId(stanza, user);
+        if (known !== null && messages.placeOf(user, known) !== null) return stanza;
+      }
+      const clean = withoutForgedIds(stanza, user);
+      if (!wanted(user, contact, clean)) return clean;
+      const shared = lastSent?.stanza === clean && messages.share(lastSent.place, user, contact);
+      const place = shared ? lastSent!.place : messages.add(user, contact, clean);
+      return identified(clean, user, messages.idOf(user, place));
+    });
+    // What is archived is kept: it does not bounce where it is not stored besides.
+    hub.on('message-undelivered', stanza =>
+      stableId(stanza, stanza.to!) === null ? false : messages.durable().then(() => true),
+    );
+    // The answer to a query is for the session that asked.
+    hub.on(
+      'message-returned',
+      ({ jid }, stanza) => stanza.has('result', ns.archive) && stanza.from?.equals(jid.bare) === true,
+    );
+    hub.on('account-removed', async user => {
+      preferences.forget(user);
+      while (!messages.forget(user)) await turn();
+    });
+    return keepYoung(hub, messages);
+  },
+};
+
+function answerRequests(hub: Hub, messages: Messages, preferences: ArchivePreferences): void {
+  hub.iq(ns.archive, 'query', 'own-account', request => {
+    if (request.stanza.type === 'get') return queryForm();
+    return inTurn(request.session!, () => answerQuery(messages, request.from.bare, request.query, request.session!));
+  });
+  hub.iq(ns.archive, 'metadata', 'own-account', ({ stanza, from }) => {
+    if (stanza.type !== 'get') throw new StanzaError('bad-request', 'the metadata can be read only');
+    return metadata(messages, from.bare);
+  });
+  hub.iq(ns.archive, 'prefs', 'own-account', preferences.answer);
+  const refuse = (_request: Request): never => {
+    throw new StanzaError('forbidden', 'that archive is not yours');
+  };
+  for (const name of ['query', 'metadata', 'prefs']) hub.iq(ns.archive, name, 'account', refuse);
+}
+
+function identified(stanza: Stanza, user: Jid, id: string): Stanza {
+  return stanza.with(el('stanza-id', ns.stableIds, { by: user.bare.toString(), id }));
+}
+
+/** Runs `work` when the session's earlier work of this kind is done. */
+async function inTurn<T>(session: Session, work: () => T): Promise<T> {
+  const before = session.notes.get(underWay) as Promise<void> | undefined;
+  const mine = (before ?? Promise.resolve()).then(turn);
+  session.notes.set(underWay, mine);
+  await mine;
+  return work();
+}
+
+function turn(): Promise<void> {
+  return new Promise(resolve => setImmediate(resolve));
+}
+
+/** Removes what has become too old, now and then. Returns what ends it. */
+function keepYoung(hub: Hub, messages: Messages): () => Promise<void> {
+  let stopped = false;
+  const expire = async () => {
+    const { retention } = hub.config.archive;
+    if (retention === 0) return;
+    while (!stopped && !messages.expire(Date.now() - retention)) await turn();
+  };
+  const safely = () => void expire().catch(error => hub.log.error({ err: error }, 'old messages could not be removed'));
+  safely();
+  const timer = setInterval(safely, expiryInterval);
+  return () => {
+    stopped = true;
+    clearInterval(timer);
+    return messages.durable();
+  };
+}

@@ -1,0 +1,69 @@
+// What a domain offers as a service, asked for by the plugins of an independent client library.
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { createAuthority } from '../support/authority.ts';
+import { startTestHub, type TestHub } from '../support/hubs.ts';
+
+const services = `
+external-services:
+  stun: { type: stun, host: stun.hub.test, port: 3478, transport: udp }
+  turn: { type: turn, host: turn.hub.test, port: 3478, transport: udp, secret: shared }
+`;
+
+describe('slixmpp, of services', () => {
+  let hub: TestHub;
+  let seen: Record<string, unknown>;
+  before(async function () {
+    this.timeout(60_000);
+    const authority = await createAuthority();
+    const issued = await authority.issue({ names: ['hub.test'] });
+    hub = await startTestHub('{ hub.test: { certificate: domain.crt, key: domain.key, admins: [bard@hub.test] } }', {
+      files: { 'ca.crt': authority.certificate, 'domain.crt': issued.certificate, 'domain.key': issued.key },
+      yaml: services,
+    });
+    await hub.accounts.add('bard@hub.test', 'secret');
+    const setup = { host: '127.0.0.1', starttls: hub.listening.c2s[0].port, ca: join(hub.directory, 'ca.crt') };
+    const script = join(import.meta.dirname, 'slixmpp', 'service.py');
+    // Debian's own Python has slixmpp, whichever Python comes first on the path.
+    const { stdout } = await promisify(execFile)('/usr/bin/python3', [script, JSON.stringify(setup)], {
+      timeout: 50_000,
+    });
+    const lines = stdout.trim().split('\n');
+    seen = Object.assign({}, ...lines.map(line => JSON.parse(line) as object));
+  });
+  after(() => hub.close());
+
+  it('finds the features', () => {
+    for (const feature of ['http://jabber.org/protocol/commands', 'urn:xmpp:extdisco:2', 'jabber:iq:register']) {
+      assert.ok((seen.features as string[]).includes(feature), feature);
+    }
+  });
+
+  it('reads version, time, uptime and pong', () => {
+    assert.equal(seen.software, 'Isthmus');
+    assert.ok(Math.abs(Date.parse(String(seen.time)) - Date.now()) < 120_000);
+    assert.ok(Number(seen.uptime) < 120);
+    assert.equal(seen.ping, true);
+  });
+
+  it('reads external services, with credentials for the relay', () => {
+    assert.deepEqual(seen.services, [
+      ['stun', 'stun.hub.test', false],
+      ['turn', 'turn.hub.test', true],
+    ]);
+  });
+
+  it('lists and runs administrative commands', () => {
+    const commands = seen.commands as string[];
+    for (const name of ['add-user', 'disable-user', 'set-motd', 'shutdown']) assert.ok(commands.includes(name), name);
+    assert.equal(seen.added, 'completed');
+    assert.deepEqual(seen.online, { onlineusersnum: '2' });
+    assert.deepEqual(seen.users, { onlineuserjids: ['bard@hub.test', 'juliet@hub.test'] });
+    assert.equal(seen.heard, 'Hear ye\nhear ye');
+    assert.equal(seen.refused, 'forbidden');
+  });
+
+  it('changes the password and leaves', () => assert.equal(seen.gone, true));
+});

@@ -1,0 +1,232 @@
+// Stream management between a client and the hub: counting, losing, resuming, giving up (XEP-0198).
+import assert from 'node:assert/strict';
+import type { Element } from '../../src/xmpp/element.ts';
+import { Jid } from '../../src/xmpp/jid.ts';
+import { ns } from '../../src/xmpp/namespaces.ts';
+import type { Client, ClientOptions } from '../support/client.ts';
+import { startTestHub, type TestHub } from '../support/hubs.ts';
+
+const sm = ns.streamManagement;
+const is = (name: string) => (e: Element) => e.is(name, sm);
+const conditionOf = (element: Element) => element.all().find(e => e.ns === ns.stanzaErrors)?.name;
+
+describe('stream management', () => {
+  let hub: TestHub;
+  let romeo: Client;
+  let users = 0;
+  before(async () => {
+    hub = await startTestHub(['hub.test'], {
+      yaml: 'clients: { require-tls: false, resumption: { time: 300ms, location: "[::1]:5222" } }',
+    });
+    romeo = await login('romeo@hub.test', { resource: 'orchard' });
+  });
+  after(() => hub.close());
+
+  const login = (jid: string, options: Partial<ClientOptions> = {}) =>
+    hub.client(jid, { security: 'plain', mechanism: 'PLAIN', ...options });
+
+  /** A new user whose session can be resumed, and the id of that. */
+  async function resumable(attributes = "resume='true'"): Promise<{ jid: string; client: Client; id: string }> {
+    const jid = `juliet${++users}@hub.test`;
+    const client = await login(jid, { resource: 'balcony' });
+    await client.sends(`<enable xmlns='${sm}' ${attributes}/>`);
+    const enabled = await client.receives(is('enabled'));
+    return { jid, client, id: enabled.attrs.id };
+  }
+
+  /** Logs in again, up to where a session is bound or resumed. */
+  const again = (jid: string) => login(jid, { bind: false });
+  const says = (to: string, body: string, type = 'chat') =>
+    romeo.sends(`<message to='${to}' type='${type}' id='${body}'><body>${body}</body></message>`);
+  const resume = async (client: Client, id: string, h: number | string): Promise<Element> => {
+    await client.sends(`<resume xmlns='${sm}' previd='${id}' h='${h}'/>`);
+    return client.receives(e => e.is('resumed', sm) || e.is('failed', sm));
+  };
+
+  it('is offered and enabled, with and without resumption', async () => {
+    const { client, id } = await resumable();
+    assert.ok(client.features.child('sm', sm));
+    assert.match(id, /^[\w-]{20,}$/);
+    const other = await login('juliet@hub.test');
+    await other.sends(`<enable xmlns='${sm}'/>`);
+    assert.deepEqual({ ...(await other.receives(is('enabled'))).attrs }, {});
+    await client.close();
+    await other.close();
+  });
+
+  for (const [wanted, expected] of [
+    [`resume='1'`, '0'],
+    [`resume='true' max='0'`, undefined],
+    [`resume='false'`, undefined],
+  ]) {
+    it(`answers ${wanted} with max ${expected}`, async () => {
+      const client = await login(`max${++users}@hub.test`);
+      await client.sends(`<enable xmlns='${sm}' ${wanted}/>`);
+      const enabled = await client.receives(is('enabled'));
+      assert.equal(enabled.attrs.max, expected);
+      assert.equal(enabled.attrs.resume, expected === undefined ? undefined : 'true');
+      assert.equal(enabled.attrs.location, expected === undefined ? undefined : '[::1]:5222');
+      await client.close();
+    });
+  }
+
+  it('is refused before a resource is bound, and twice', async () => {
+    const client = await login('early@hub.test', { bind: false });
+    await client.sends(`<enable xmlns='${sm}'/>`);
+    assert.equal(conditionOf(await client.receives(is('failed'))), 'unexpected-request');
+    await client.bind();
+    await client.sends(`<enable xmlns='${sm}'/><enable xmlns='${sm}'/>`);
+    await client.receives(is('enabled'));
+    assert.equal(conditionOf(await client.receives(is('failed'))), 'unexpected-request');
+    await client.sends(`<resume xmlns='${sm}' previd='x' h='0'/>`);
+    assert.equal(conditionOf(await client.receives(is('failed'))), 'unexpected-request');
+    await client.close();
+  });
+
+  it('counts stanzas and nothing else', async () => {
+    const { client } = await resumable();
+    await client.sends(`<r xmlns='${sm}'/>`);
+    assert.equal((await client.receives(is('a'))).attrs.h, '0');
+    await client.sends(
+      `<presence/><r xmlns='${sm}'/><a xmlns='${sm}' h='0'/><message to='${romeo.jid}'/><iq type='bad'/>`,
+    );
+    await client.sends(`<r xmlns='${sm}'/>`);
+    await client.receives(e => e.is('a', sm) && e.attrs.h === '1');
+    await client.receives(e => e.is('a', sm) && e.attrs.h === '3');
+    await client.close();
+  });
+
+  it('asks for an acknowledgement, and closes the stream of a client that counts too many', async () => {
+    const { client } = await resumable();
+    await says(client.jid, 'one');
+    await client.hears('one');
+    await client.receives(is('r'));
+    await client.sends(`<a xmlns='${sm}' h='2'/>`);
+    const error = await client.ends();
+    assert.equal(error.error?.condition, 'undefined-condition');
+  });
+
+  it('goes on where it was lost, with what the client has not got, and once', async () => {
+    const { jid, client, id } = await resumable();
+    await says(client.jid, 'before');
+    await client.hears('before');
+    await client.sends(`<message to='${romeo.jid}' id='mine'/>`);
+    await romeo.receives(e => e.attrs.id === 'mine');
+    client.drop();
+    for (const body of ['during 1', 'during 2']) await says(client.jid, body);
+    await romeo.hasNot(e => e.attrs.type === 'unavailable' || e.attrs.type === 'error');
+    const next = await again(jid);
+    const resumed = await resume(next, id, 1);
+    assert.equal(resumed.attrs.previd, id);
+    assert.equal(resumed.attrs.h, '1');
+    await next.hears('during 1');
+    await next.hears('during 2');
+    next.jid = client.jid;
+    assert.equal(next.inbox.filter(e => e.name === 'message').length, 0);
+    await says(client.jid, 'after');
+    assert.equal((await next.hears('after')).attrs.to, client.jid);
+    await next.sends(`<message to='${romeo.jid}' id='mine too'/>`);
+    assert.equal((await romeo.receives(e => e.attrs.id === 'mine too')).attrs.from, client.jid);
+    await next.close();
+  });
+
+  it('can be resumed while the old connection still stands; that ends with a conflict', async () => {
+    const { jid, client, id } = await resumable();
+    const next = await again(jid);
+    assert.equal((await resume(next, id, 0)).name, 'resumed');
+    assert.equal((await client.ends()).error?.condition, 'conflict');
+    next.jid = client.jid;
+    await says(client.jid, 'still here');
+    await next.hears('still here');
+    await next.close();
+  });
+
+  for (const [what, h] of [
+    ['too high', '7'],
+    ['no number', 'x'],
+    ['negative', '-1'],
+    ['greater than 32 bits', '4294967296'],
+  ]) {
+    it(`waits on where a count is ${what}`, async () => {
+      const { jid, client, id } = await resumable();
+      client.drop();
+      await client.ends();
+      const wrong = await again(jid);
+      await wrong.sends(`<resume xmlns='${sm}' previd='${id}' h='${h}'/>`);
+      assert.equal((await wrong.ends()).error?.condition, 'undefined-condition');
+      const right = await again(jid);
+      assert.equal((await resume(right, id, 0)).name, 'resumed');
+      await right.close();
+    });
+  }
+
+  it('is nobody else’s to resume, and a resource can be bound instead', async () => {
+    const { client, id } = await resumable();
+    const thief = await again('thief@hub.test');
+    for (const previd of [id, 'no such', '']) {
+      const failed = await resume(thief, previd, 0);
+      assert.equal(conditionOf(failed), 'item-not-found');
+      assert.equal(failed.attrs.h, undefined);
+    }
+    await thief.bind();
+    await thief.hasNot(() => false);
+    await client.close();
+    await thief.close();
+  });
+
+  it('ends in time: the contact learns of it, messages go to the store, and the count is still known', async () => {
+    const { jid, client, id } = await resumable();
+    await client.sends(`<presence to='${romeo.jid}'/><iq type='get' id='x'><ping xmlns='${ns.ping}'/></iq>`);
+    await romeo.receives(e => e.name === 'presence' && e.attrs.from === client.jid);
+    client.drop();
+    await says(client.jid, 'too late');
+    await romeo.sends(`<iq type='get' id='asked' to='${client.jid}'><ping xmlns='${ns.ping}'/></iq>`);
+    await romeo.receives(e => e.attrs.type === 'unavailable' && e.attrs.from === client.jid);
+    const error = await romeo.receives(e => e.attrs.id === 'asked');
+    assert.equal(conditionOf(error.child('error')!), 'service-unavailable');
+    const next = await again(jid);
+    const failed = await resume(next, id, 0);
+    assert.equal(conditionOf(failed), 'item-not-found');
+    assert.equal(failed.attrs.h, '2');
+    await next.bind('balcony');
+    await next.sends('<presence/>');
+    const heard = await next.hears('too late');
+    assert.equal(heard.all('delay', ns.delay).length, 1);
+    await next.close();
+  });
+
+  it('gives what a lost session did not take to another one', async () => {
+    const { jid, client } = await resumable('');
+    const other = await login(jid, { resource: 'window' });
+    for (const type of ['chat', 'normal']) await says(client.jid, `for the other, ${type}`, type);
+    await client.hears('for the other, normal');
+    client.drop();
+    for (const type of ['chat', 'normal']) {
+      const heard = await other.hears(`for the other, ${type}`);
+      assert.equal(heard.attrs.to, jid);
+      assert.ok(heard.child('delay', ns.delay));
+    }
+    await other.close();
+  });
+
+  it('ends at once with a stream that is closed properly', async () => {
+    const { jid, client, id } = await resumable();
+    await client.sends(`<presence to='${romeo.jid}'/>`);
+    await romeo.receives(e => e.name === 'presence' && e.attrs.from === client.jid);
+    await client.close();
+    await romeo.receives(e => e.attrs.type === 'unavailable' && e.attrs.from === client.jid);
+    const next = await again(jid);
+    assert.equal(conditionOf(await resume(next, id, 0)), 'item-not-found');
+    await next.close();
+  });
+
+  it('does not hold more than a thousand stanzas for a client that acknowledges none', async () => {
+    const { jid, client } = await resumable();
+    const bodies = Array.from({ length: 1001 }, (_, n) => `flood ${n}`);
+    await romeo.sends(
+      bodies.map(body => `<message to='${client.jid}' type='headline'><body>${body}</body></message>`).join(''),
+    );
+    assert.equal((await client.ends()).error?.condition, 'resource-constraint');
+    assert.equal(hub.hub.sessions.of(Jid.parse(jid)).length, 0);
+  });
+});
