@@ -10,6 +10,7 @@ import { caps } from './caps.ts';
 import { carbons } from './carbons.ts';
 import { clientState } from './client-state.ts';
 import { commands } from './commands.ts';
+import { composition } from './composition.ts';
 import { contacts } from './contacts.ts';
 import { disco } from './disco.ts';
 import { externalServices } from './external-services.ts';
@@ -30,6 +31,7 @@ import { vcard } from './vcard.ts';
 import { version } from './version.ts';
 
 export { exportUser, importUser } from './accounts-file.ts';
+export { compositionOf, thirdPresence, userOf } from './composition.ts';
 export { removeAccount } from './removal.ts';
 
 export const modules: readonly Module[] = [
@@ -39,6 +41,7 @@ export const modules: readonly Module[] = [
   roster,
   caps,
   pep,
+  composition,
   presence,
   push,
   offline,
