@@ -110,8 +110,6 @@ export class ClientServer {
   /** Makes a stream the session's: its input is the session's from here on. */
   attach(session: ClientSession, stream: Stream): void {
     session.stream = stream;
-    // A stream begins active (XEP-0352 §4.2), the session it resumes as well.
-    session.active = true;
     stream.handler = {
       opened: () => stream.close(new StreamError('not-well-formed')),
       stanza: stanza => this.#received(session, stream, stanza),
