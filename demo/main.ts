@@ -2,6 +2,7 @@
 import { startPartners } from '../test/support/partners.ts';
 import { calendar } from './scenes/calendar.ts';
 import { federation } from './scenes/federation.ts';
+import { sip } from './scenes/sip.ts';
 import { sms } from './scenes/sms.ts';
 import { note, scene } from './transcript.ts';
 
@@ -12,7 +13,7 @@ export interface Scene {
 }
 
 /** In the order in which they are shown; a further bridge adds its scene here. */
-const scenes: readonly Scene[] = [federation, sms, calendar];
+const scenes: readonly Scene[] = [federation, sip, sms, calendar];
 
 async function stay(): Promise<void> {
   const partners = await startPartners();

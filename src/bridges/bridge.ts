@@ -24,6 +24,8 @@ export interface BridgePort {
   /** The directory of a domain hosted here; undefined when attached, or for other domains. */
   directory(domain: string): Directory | undefined;
   readonly resolver: Resolver;
+  /** Why `federation.policy` refuses a domain, or null where it does not; it counts for other networks' domains as well. */
+  refusal(domain: string): string | null;
   readonly log: Log;
   readonly metrics: Metrics;
   /** Sends a request and resolves with its result or error stanza; rejects after `timeout` ms. */
@@ -74,6 +76,11 @@ export interface BridgeKind<C = unknown> {
   readonly kind: string;
   /** Reads and checks the bridge's section; throws ConfigError naming file, line and key. */
   config(section: Section): C;
+  /**
+   * Whether its domains may have users on XMPP as well, who come first: accounts of a domain hosted here, or those of
+   * a server that the domain's own XMPP records name.
+   */
+  readonly shares?: boolean;
   /** The XMPP domains it speaks for. */
   domains(config: C): readonly string[];
   create(config: C, port: BridgePort): Bridge;

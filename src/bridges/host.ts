@@ -13,6 +13,7 @@ import type { Bridge, BridgeKind, BridgePort, InsidePort } from './bridge.ts';
 export interface Surroundings {
   resolver: Resolver;
   http: InsidePort['http'];
+  refusal: BridgePort['refusal'];
 }
 
 interface Running {
@@ -28,6 +29,8 @@ export class BridgeHost implements Route {
   readonly #running: Running[] = [];
   readonly #byDomain = new Map<string, Running>();
   #hub!: Kernel;
+  /** The domains that bridges share with XMPP: `SharedDomains` chooses. */
+  readonly sharedDomains = new Set<string>();
 
   constructor(kinds: readonly BridgeKind[]) {
     this.#kinds = kinds;
@@ -63,7 +66,7 @@ export class BridgeHost implements Route {
       const config = known.config(section);
       const domains = known.domains(config);
       for (const domain of domains) {
-        if (hub.hosts(domain) || this.#byDomain.has(domain)) {
+        if ((hub.hosts(domain) && !known.shares) || this.#byDomain.has(domain)) {
           throw new ConfigError(`bridges.${name}: the domain ${domain} is served by something else already`);
         }
       }
@@ -72,8 +75,11 @@ export class BridgeHost implements Route {
       const running = { name, kind, domains, bridge };
       this.#running.push(running);
       for (const domain of domains) this.#byDomain.set(domain, running);
+      if (known.shares) for (const domain of domains) this.sharedDomains.add(domain);
     }
-    hub.itemsFrom(() => [...this.#byDomain].map(([jid, { name }]) => ({ jid, name })));
+    hub.itemsFrom(() =>
+      [...this.#byDomain].filter(([jid]) => !hub.hosts(jid)).map(([jid, { name }]) => ({ jid, name })),
+    );
   }
 
   async start(): Promise<void> {
@@ -115,6 +121,7 @@ export class BridgeHost implements Route {
       store: hub.store,
       directory: domain => hub.directory(domain),
       resolver: surroundings.resolver,
+      refusal: surroundings.refusal,
       log: hub.log.child({ bridge: name }),
       metrics: hub.metrics,
       ask: (request, timeout) => hub.ask(request, timeout),

@@ -126,17 +126,18 @@ export class InboundLink {
     if (header.name !== 'stream' || header.ns !== ns.streams || header.contentNs !== ns.server) {
       return this.#refuse(new StreamError('invalid-namespace', `expected a stream of ${ns.server}`));
     }
+    if (this.#external && from !== this.#remote) {
+      return this.#refuse(new StreamError('invalid-from', 'the domain changed within the stream'));
+    }
+    // Claimed as yet; a refusal is told under this name.
+    this.#local = to;
+    this.#remote = from;
     // A peer of the time before XMPP 1.0 names no domains: dialback will.
     if (to !== '' && !this.#links.serves(to)) {
       return this.#refuse(new StreamError('host-unknown', `${to} is not served here`));
     }
     const refusal = from === '' ? null : this.#links.policy.refusal(from);
     if (refusal) return this.#refuse(new StreamError('policy-violation', refusal));
-    if (this.#external && from !== this.#remote) {
-      return this.#refuse(new StreamError('invalid-from', 'the domain changed within the stream'));
-    }
-    this.#local = to;
-    this.#remote = from;
     if (!/^1\.\d+$/.test(header.attrs.version ?? '')) return;
     await this.#proveFurther();
     this.stream.sendFeatures(this.#features());

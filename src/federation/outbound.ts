@@ -308,7 +308,10 @@ export class OutboundLink {
     if (this.#queue.length > 0 || this.#lost) this.open();
   }
 
-  /** Our own stream has ended. One that was lost may be resumed; one that was closed has said how far it came. */
+  /**
+   * Our own stream has ended. One that was lost may be resumed; one that was closed has said how far it came. Where
+   * neither holds (Prosody 0.12 resumes no server stream), sending again could double: the sender is told instead.
+   */
   #ended(ending: Ending): void {
     const acks = this.#acks;
     this.#acks = null;
@@ -317,7 +320,7 @@ export class OutboundLink {
       if (ending.by === 'lost' && acks.id && !this.#closing) {
         this.#lost = { acks, since: Date.now() };
         this.#expireIn(this.#config().queue.wait);
-      } else if (!this.#closing && !ending.error) {
+      } else if (!this.#closing && !ending.error && ending.by !== 'lost') {
         const since = Date.now();
         this.#queue.unshift(...acks.unacknowledged.map(stanza => ({ stanza, since })));
         this.#expireIn(this.#config().queue.wait);

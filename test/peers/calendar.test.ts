@@ -74,8 +74,8 @@ describe('ActiveMQ and a JMS producer', () => {
 
   async function begin(): Promise<TestHub> {
     hub = await startTestHub(['hub.test'], { yaml: yaml(broker) });
-    await state(hub, 'connected');
     juliet = await hub.client('juliet@hub.test');
+    await state(hub, 'connected');
     return hub;
   }
 
@@ -196,8 +196,8 @@ describe('RabbitMQ', () => {
 
   async function begin(setup = amqp): Promise<TestHub> {
     hub = await startTestHub(['hub.test'], { yaml: yaml(setup) });
-    await state(hub, 'connected');
     juliet = await hub.client('juliet@hub.test');
+    await state(hub, 'connected');
     return hub;
   }
 

@@ -61,7 +61,7 @@ ${mode === 'external' ? '' : '  mod_s2s_dialback: {}\n'}${more}`,
         HOME: directory,
       },
     },
-    { host: address, port: 5269 },
+    { host: address, port: 5269, others: [5222] },
   );
   return {
     address,

@@ -62,32 +62,31 @@ federation: { security: trusted, ${options.federation ?? 'queue: { wait: 10s }'}
 ${options.yaml ?? ''}`,
   });
   const zone = options.zone ?? (() => `${recordsOf('hub.test', hub, hubHost)}\n${peerRecords(domain, address)}`);
-  zones.set(await zone(hub, domain, address));
-  const peer = await starts[name]({
-    address,
-    domain,
-    mode: 'external',
-    dns: zones.server,
-    hosts: `${hubHost} xmpp.hub.test hub.test`,
-    authority: authority.certificate,
-    certificate: await issue([domain, ...(options.names ?? [])]),
-    ...options.peer,
-  });
-  const romeo = await hub.client('romeo@hub.test');
-  const juliet = await peerClient(peer, 'juliet');
-  return {
-    authority,
-    zones,
-    hub,
-    peer,
-    romeo,
-    juliet,
-    async stop() {
-      await peer.stop();
-      await hub.close();
-      await zones.close();
-    },
+  let peer: Peer | undefined;
+  const stop = async () => {
+    await peer?.stop();
+    await hub.close();
+    await zones.close();
   };
+  try {
+    zones.set(await zone(hub, domain, address));
+    peer = await starts[name]({
+      address,
+      domain,
+      mode: 'external',
+      dns: zones.server,
+      hosts: `${hubHost} xmpp.hub.test hub.test`,
+      authority: authority.certificate,
+      certificate: await issue([domain, ...(options.names ?? [])]),
+      ...options.peer,
+    });
+    const romeo = await hub.client('romeo@hub.test');
+    const juliet = await peerClient(peer, 'juliet');
+    return { authority, zones, hub, peer, romeo, juliet, stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
 }
 
 const patience = 20_000;

@@ -71,7 +71,7 @@ ${[domain, ...(options.domains ?? [])].map(name => `VirtualHost "${name}"`).join
   );
   const running = await startProcess(
     { command: 'prosody', args: ['--config', config, '-F'], cwd: directory },
-    { host: address, port: 5269 },
+    { host: address, port: 5269, others: [5222] },
   );
   return {
     address,

@@ -4,6 +4,8 @@ import type { BridgePort } from '../bridge.ts';
 
 const mostKnown = 50_000;
 const lifetime = 60_000;
+/** Somebody unknown may be added at any time. */
+const absence = 1_000;
 
 interface Known {
   user: Jid | null;
@@ -43,7 +45,7 @@ export class Owners {
   #note(name: string, user: Jid | null): Jid | null {
     if (this.#known.size >= mostKnown) this.#known.delete(this.#known.keys().next().value!);
     this.#known.delete(name);
-    this.#known.set(name, { user, until: Date.now() + lifetime });
+    this.#known.set(name, { user, until: Date.now() + (user ? lifetime : absence) });
     return user;
   }
 

@@ -62,6 +62,7 @@ export async function startBridge(
     resolver: { addresses: async (address: string) => [{ address, family: 4 }] } as unknown as BridgePort['resolver'],
     log: silentLog(),
     metrics,
+    refusal: () => null,
     ask: async request => request.error('item-not-found'),
     inside: {
       online: () => false,

@@ -114,6 +114,10 @@ export class RabbitMq {
     rmSync(this.directory, { recursive: true, force: true });
   }
 
+  log(): string {
+    return this.#running?.log() ?? '';
+  }
+
   /** Publishes to the topic by AMQP 1.0, a text or a section of bytes; resolves when the broker has it. */
   publish(text: string | Buffer, properties: Record<string, string> = {}, id?: string): Promise<void> {
     const { address, user, password, topic } = this.options;
