@@ -2,6 +2,7 @@
 import { createAuthority } from '../test/support/authority.ts';
 import { startZones } from '../test/support/zones.ts';
 import { type Connection, login } from './load/client.ts';
+import { counter } from './load/counter.ts';
 import { after } from './load/flow.ts';
 import { type Server, servers, startHubProcess } from './load/servers.ts';
 import { usageOf } from './load/usage.ts';
@@ -28,10 +29,10 @@ function records(host: string): string {
 
 /** What a partner's user hears: messages, counted. */
 function count(connection: Connection): () => number {
-  const end = Buffer.from('</message>');
+  const messages = counter('</message>');
   let seen = 0;
   connection.onData = data => {
-    for (let at = data.indexOf(end); at >= 0; at = data.indexOf(end, at + end.length)) seen++;
+    seen += messages(data);
   };
   return () => seen;
 }
@@ -75,8 +76,9 @@ async function measure(server: Server, partner: Server): Promise<void> {
   await reaches(ten, 10);
   // The other domains have nobody at home: what they answer shows that the link is there.
   let answers = 0;
+  const iqs = counter('<iq ');
   sender.onData = data => {
-    answers += data.toString('latin1').split('<iq ').length - 1;
+    answers += iqs(data);
   };
   const made = usageOf(pid).cpu;
   for (const remote of remotes.slice(10)) {

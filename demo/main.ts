@@ -2,6 +2,8 @@
 import { startPartners } from '../test/support/partners.ts';
 import { calendar } from './scenes/calendar.ts';
 import { federation } from './scenes/federation.ts';
+import { sip } from './scenes/sip.ts';
+import { sms } from './scenes/sms.ts';
 import { note, scene } from './transcript.ts';
 
 /** One part of the demo. It rejects unless everything it shows has really happened. */
@@ -11,7 +13,7 @@ export interface Scene {
 }
 
 /** In the order in which they are shown; a further bridge adds its scene here. */
-const scenes: readonly Scene[] = [federation, calendar];
+const scenes: readonly Scene[] = [federation, sip, sms, calendar];
 
 async function stay(): Promise<void> {
   const partners = await startPartners();

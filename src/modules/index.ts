@@ -5,6 +5,7 @@ import { announcements } from './announcements.ts';
 import { archive } from './archive/archive.ts';
 import { blocking } from './blocking.ts';
 import { carbons } from './carbons.ts';
+import { clientState } from './client-state.ts';
 import { commands } from './commands.ts';
 import { composition } from './composition.ts';
 import { contacts } from './contacts.ts';
@@ -15,6 +16,7 @@ import { offline } from './offline.ts';
 import { ping } from './ping.ts';
 import { presence } from './presence.ts';
 import { privateStorage } from './private.ts';
+import { push } from './push/push.ts';
 import { registration } from './registration.ts';
 import { roster } from './roster.ts';
 import { search } from './search.ts';
@@ -33,9 +35,11 @@ export const modules: readonly Module[] = [
   roster,
   composition,
   presence,
+  push,
   offline,
   archive,
   carbons,
+  clientState,
   disco,
   commands,
   contacts,

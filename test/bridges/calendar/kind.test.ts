@@ -88,6 +88,7 @@ describe('calendars attached to another server', () => {
       resolver: {} as BridgePort['resolver'],
       log: silentLog(),
       metrics,
+      refusal: () => null,
       ask: () => Promise.reject(new Error('nobody answers')),
     };
     const own = `domain: c.test\nmail-domains: { example.test: other.test }\nbrokers: { main: { url: "stomp://127.0.0.1:${stomp.port}", user: u, password: p } }`;
