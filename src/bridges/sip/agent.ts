@@ -159,8 +159,8 @@ export class UserAgent implements Engine {
     const dialogs = [
       ...take(incoming, 100, one => ({
         direction: 'in',
-        from: one.request.from,
-        to: one.request.to,
+        from: one.from,
+        to: one.to,
         event: one.event,
         state: one.state,
       })),

@@ -144,8 +144,9 @@ export interface SubscriptionOut {
 /** They watch us. It exists from the SUBSCRIBE on, in the state that the first `notify` says. */
 export interface SubscriptionIn {
   readonly id: string;
-  /** The SUBSCRIBE that made it. */
-  readonly request: SipRequest;
+  /** Who watches, and whom: the addresses in From and To of the SUBSCRIBE that made it. */
+  readonly from: string;
+  readonly to: string;
   /** The event package and its `id` parameter, '' where it has none. */
   readonly event: string;
   readonly eventId: string;

@@ -1,6 +1,6 @@
 // A subscription to one of our users (RFC 6665 §4.2): the dialog that a SUBSCRIBE makes, and the NOTIFYs sent in it.
 import { TextDialog } from './core.ts';
-import type { SipRequest, SubscriptionIn } from './engine.ts';
+import type { SubscriptionIn } from './engine.ts';
 import { parseSeconds, parseValue, splitList } from './fields.ts';
 import type { Flow } from './flow.ts';
 import type { Header, Message } from './message.ts';
@@ -26,14 +26,8 @@ export function leaseOf(request: Message): number {
 }
 
 export class Notifier implements SubscriptionIn {
-  readonly id: string;
-  readonly request: SipRequest;
   readonly event: string;
   readonly eventId: string;
-  readonly localTag: string;
-  readonly remoteTag: string;
-  readonly callId: string;
-  readonly fromHeader: string;
   expires: number;
   state = 'new';
   onRefresh: (expires: number) => void = () => {};
@@ -41,7 +35,9 @@ export class Notifier implements SubscriptionIn {
   readonly #port: NotifierPort;
   readonly #dialog: TextDialog;
   readonly #user: string;
-  readonly #toHeader: string;
+  /** Display names of the two; the addresses stand in the dialog. */
+  readonly #ownName: string;
+  readonly #theirName: string;
   #flow: Flow;
   #until: number;
   #timer: NodeJS.Timeout | undefined;
@@ -52,25 +48,20 @@ export class Notifier implements SubscriptionIn {
   #over = false;
 
   /** Throws an Error where the request makes no dialog: without a Contact that requests can be sent to. */
-  constructor(message: Message, flow: Flow, request: SipRequest, localTag: string, port: NotifierPort) {
+  constructor(message: Message, flow: Flow, localTag: string, port: NotifierPort) {
     const contact = contactIn(message);
     const event = parseValue(message.header('event') ?? '');
     if (!contact || !event) throw new Error('no Contact or no Event');
     this.#port = port;
-    this.request = request;
     this.event = event.value;
     this.eventId = event.params.get('id') ?? '';
-    this.localTag = localTag;
-    this.remoteTag = message.fromTag;
-    this.callId = message.callId;
-    this.id = `${message.callId} ${localTag}`;
     this.expires = leaseOf(message);
     this.#until = Date.now() + this.expires * 1000;
     this.#flow = flow;
     this.#user = message.uri?.user ?? '';
-    // Our From is their To, and the other way round; tags stand apart.
-    this.#toHeader = nameAddr(message.from.uri.text, message.from.displayName);
-    this.fromHeader = nameAddr(message.to.uri.text, message.to.displayName);
+    // Our From is their To, and the other way round.
+    this.#theirName = message.from.displayName;
+    this.#ownName = message.to.displayName;
     this.#dialog = new TextDialog({
       callId: message.callId,
       localTag,
@@ -85,6 +76,30 @@ export class Notifier implements SubscriptionIn {
     this.#queue = new Promise<void>(resolve => {
       this.#open = resolve;
     });
+  }
+
+  get id(): string {
+    return `${this.callId} ${this.localTag}`;
+  }
+
+  get callId(): string {
+    return this.#dialog.callId;
+  }
+
+  get localTag(): string {
+    return this.#dialog.localTag;
+  }
+
+  get remoteTag(): string {
+    return this.#dialog.remoteTag;
+  }
+
+  get from(): string {
+    return this.#dialog.remoteText;
+  }
+
+  get to(): string {
+    return this.#dialog.localText;
   }
 
   /** The SUBSCRIBE was answered with a 2xx that grants so many seconds. */
@@ -141,9 +156,9 @@ export class Notifier implements SubscriptionIn {
         method: 'NOTIFY',
         uri: this.#dialog.targetText,
         routes: this.#dialog.routeSet,
-        from: this.fromHeader,
+        from: nameAddr(this.to, this.#ownName),
         fromTag: this.localTag,
-        to: this.#toHeader,
+        to: nameAddr(this.from, this.#theirName),
         toTag: this.remoteTag,
         callId: this.callId,
         nextSequence: () => this.#dialog.nextSequence(),

@@ -1,13 +1,11 @@
 // The subscriptions that stand, both ways, found by what identifies their dialogs.
-import type { RequestView } from './content.ts';
 import type { Flow } from './flow.ts';
 import type { Message } from './message.ts';
-import { Notifier } from './notifier.ts';
+import { Notifier, type NotifierPort } from './notifier.ts';
 import type { Sender } from './sender.ts';
 import type { NotifyAnswer, Watcher } from './watcher.ts';
 
 export class Subscriptions {
-  readonly #sender: Sender;
   readonly #most: number;
   /** By Call-ID, our tag and theirs. */
   readonly #notifiers = new Map<string, Notifier>();
@@ -15,12 +13,13 @@ export class Subscriptions {
   readonly #watchers = new Map<string, Watcher>();
 
   readonly #forget: (callId: string, tag: string) => void;
+  readonly #notifierPort: NotifierPort;
 
   /** `most` subscriptions to our users stand at once; `forget` is told of each dialog that is over. */
   constructor(sender: Sender, most: number, forget: (callId: string, tag: string) => void) {
-    this.#sender = sender;
     this.#most = most;
     this.#forget = forget;
+    this.#notifierPort = { sender, over: one => this.#close(one) };
   }
 
   get incoming(): Iterable<Notifier> {
@@ -56,11 +55,11 @@ export class Subscriptions {
   }
 
   /** A new subscription to one of our users, or the status that refuses it. */
-  open(request: Message, flow: Flow, view: RequestView, tag: string): Notifier | number {
+  open(request: Message, flow: Flow, tag: string): Notifier | number {
     if (request.header('event') === undefined) return 489;
     if (this.#notifiers.size >= this.#most) return 503;
     try {
-      const notifier = new Notifier(request, flow, view, tag, { sender: this.#sender, over: one => this.#close(one) });
+      const notifier = new Notifier(request, flow, tag, this.#notifierPort);
       this.#notifiers.set(`${notifier.callId} ${tag} ${notifier.remoteTag}`, notifier);
       return notifier;
     } catch {

@@ -88,7 +88,8 @@ export class Uas {
       return { status: foreign.has(method) ? 405 : 501, headers: [['Allow', methods.join(', ')]] };
     }
     if (!schemes.has(request.uri!.scheme)) return { status: 416 };
-    if (verdict === 'merged' || this.#port.sender.hasSeen(request)) return { status: 482 };
+    // Within a dialog nothing is passed on, and both ends of it may be here.
+    if (verdict === 'merged' || (!request.toTag && this.#port.sender.hasSeen(request))) return { status: 482 };
     if (request.header('max-forwards') === '0' && method !== 'OPTIONS' && !request.toTag) return { status: 483 };
     const required = request
       .headersOf('require')
@@ -154,7 +155,7 @@ export class Uas {
     const { request, flow } = incoming;
     if (!handler.subscribe) return this.#answer(incoming, { status: 405, headers: [['Allow', methods.join(', ')]] });
     const tag = randomToken();
-    const notifier = subscriptions.open(request, flow, view, tag);
+    const notifier = subscriptions.open(request, flow, tag);
     if (typeof notifier === 'number') {
       const headers: [string, string][] =
         notifier === 503 ? [['Retry-After', '60']] : notifier === 489 ? [['Allow-Events', 'presence']] : [];
