@@ -39,8 +39,13 @@ export interface InsidePort {
   online(user: Jid): boolean;
   /** Whether a domain is hosted here. */
   hosts(domain: string): boolean;
-  /** Calls `listener` for each chat or headline message that found a local user offline. */
-  onOffline(listener: (stanza: Stanza) => void | Promise<void>): void;
+  /**
+   * Calls `listener` for each chat or headline message that found a local user offline, before it is kept for them. What it resolves to
+   * is waited for before the message counts as accepted; true: it goes to the user this way as well, and will not bounce.
+   */
+  onOffline(listener: (stanza: Stanza) => boolean | Promise<boolean>): void;
+  /** Calls `listener` when an account was removed: what is kept for it goes. */
+  onRemoved(listener: (user: Jid) => void | Promise<void>): void;
   /** Sets or, given null, clears what a source knows of a user's presence (presence composition). */
   setPresence(user: Jid, source: string, presence: Stanza | null): void;
   /** Adds a route on the hub's HTTP listener. */

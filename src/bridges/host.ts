@@ -25,13 +25,14 @@ interface Running {
 
 export class BridgeHost implements Route {
   readonly name = 'bridges';
-  readonly #kinds: readonly BridgeKind<never>[];
+  readonly #kinds: readonly BridgeKind[];
   readonly #running: Running[] = [];
   readonly #byDomain = new Map<string, Running>();
+  #hub!: Kernel;
   /** The domains that bridges share with XMPP: `SharedDomains` chooses. */
   readonly sharedDomains = new Set<string>();
 
-  constructor(kinds: readonly BridgeKind<never>[]) {
+  constructor(kinds: readonly BridgeKind[]) {
     this.#kinds = kinds;
   }
 
@@ -45,12 +46,15 @@ export class BridgeHost implements Route {
     return this.#byDomain.has(to.domain);
   }
 
-  deliver(stanza: Stanza): void | Promise<void> {
+  deliver(stanza: Stanza, origin: Origin): void | Promise<void> {
+    // The answer to what a bridge asked (`BridgePort.ask`): the hub waits for it.
+    if (stanza.name === 'iq' && !stanza.isRequest) return this.#hub.answer(stanza, origin);
     return this.#byDomain.get(stanza.to!.domain)!.bridge.send(stanza);
   }
 
   /** Makes the bridges of the configuration. Throws ConfigError. Their ports listen to the hub before modules do. */
   create(hub: Kernel, surroundings: Surroundings): void {
+    this.#hub = hub;
     for (const [name, { kind, section }] of hub.config.bridges) {
       const known = this.#kinds.find(one => one.kind === kind);
       if (!known) {
@@ -124,11 +128,8 @@ export class BridgeHost implements Route {
       inside: {
         online: user => hub.sessions.of(user).some(session => session.presence !== null && session.priority >= 0),
         hosts: domain => hub.hosts(domain),
-        onOffline: listener =>
-          hub.on('message-undelivered', async stanza => {
-            await listener(stanza);
-            return false;
-          }),
+        onOffline: listener => hub.on('message-offline', listener),
+        onRemoved: listener => hub.on('account-removed', listener),
         setPresence: (user, source, presence) => void hub.emit('presence-source', user, source, presence),
         http: surroundings.http,
       },
