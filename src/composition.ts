@@ -1,9 +1,10 @@
 // One hub, put together: what is made, in which order, and how it ends. The order of the routes is the order of routing.
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { BridgeHost } from './bridges/host.ts';
 import { kinds } from './bridges/index.ts';
+import { SharedDomains } from './bridges/sharing.ts';
 import { ClientServer } from './c2s/server.ts';
 import { LocalRoute, SessionTable } from './c2s/sessions.ts';
 import type { Accounts } from './cli/account.ts';
@@ -20,10 +21,12 @@ import { Certificates } from './hub/certificates.ts';
 import { type Config, changed, checkModules, type Endpoint, type ListenerName } from './hub/config.ts';
 import type { Directory } from './hub/directory.ts';
 import { createResolver } from './hub/dns.ts';
+import { replaceFile } from './hub/file.ts';
 import { Kernel } from './hub/hub.ts';
 import { ConnectionGuard, formatEndpoint, type Listening, listen } from './hub/listener.ts';
 import { createLog, type Log } from './hub/log.ts';
 import { createMetrics, type Metrics } from './hub/metrics.ts';
+import { Services } from './hub/services.ts';
 import type { Store } from './hub/store.ts';
 import { version } from './hub/version.ts';
 import { exportUser, importUser, moduleNames, modules, removeAccount } from './modules/index.ts';
@@ -154,27 +157,37 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
   const sessions = new LocalRoute(table);
   const components = new ComponentServer();
   const bridges = new BridgeHost(kinds);
+  const services = new Services();
   const links = new Links();
   const directories = openDirectories(config, store, log);
   undo.push(() => directories.close());
   const groups = new GroupRoute(directories);
   const attachment = config.attach ? new Attachment({ ...config.attach, resolver }, () => hub) : null;
-  const hub: Kernel = new Kernel({ config, log, metrics, store, sessions: table, directories }, [
+  const shared = new SharedDomains({ bridges, sessions, links: attachment ?? links });
+  const hub: Kernel = new Kernel({ config, log, metrics, store, sessions: table, directories, services }, [
+    shared,
     bridges,
     components,
     groups,
     sessions,
+    services,
     attachment ?? links,
   ]);
   sessions.attach(hub);
   components.attach(hub);
   groups.attach(hub);
+  shared.attach(hub, resolver);
   const web = new WebServer(log);
-  bridges.create(hub, { resolver, http: (method, path, handler) => web.add(method, path, handler) });
+  bridges.create(hub, {
+    resolver,
+    http: (method, path, handler) => web.add(method, path, handler),
+    refusal: domain => links.policy.refusal(domain),
+  });
 
   const taken = (domain: string) => [bridges, components, groups].some(route => route.owns(Jid.of('', domain, '')));
   void directories.followAliases(() => config, taken);
-  const others = [...bridges.list().flatMap(({ domains }) => domains.split(' ')), ...config.components.keys()];
+  const bridged = bridges.list().flatMap(({ domains }) => domains.split(' '));
+  const others = [...bridged.filter(name => !hub.hosts(name)), ...config.components.keys()];
   const certificates = await Certificates.open(config, [...others, ...directories.groupDomains], log);
   undo.push(() => certificates.close());
   let roots: Roots = readRoots(config.tls.trust);
@@ -192,6 +205,7 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
     scramSecret: Buffer.from(keptSecret(config.data, 'scram')),
   });
   for (const module of modules) await hub.start(module);
+  await certificates.cover(services.domains);
   await bridges.start();
   undo.push(() => bridges.stop());
   attachment?.start();
@@ -234,6 +248,8 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
       // What needs a restart keeps its old values until then.
       config = { ...next, data: config.data, listen: config.listen, attach: config.attach, bridges: config.bridges };
       hub.config = config;
+      services.configure(config);
+      await certificates.cover(services.domains);
       void directories.followAliases(() => config, taken);
       guard.perAddress = config.limits.connections.perAddress;
       guard.total = config.limits.connections.total;
@@ -265,6 +281,8 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
     () => admin.stop(),
   );
 
+  // A disk that is full shows here, before anybody is promised anything.
+  await store.durable();
   const accept: Record<Exclude<ListenerName, 'http'>, Parameters<typeof listen>[4]> = {
     c2s: socket => clients.accept(socket, false),
     'c2s-tls': socket => clients.accept(socket, true),
@@ -304,13 +322,16 @@ function keptSecret(data: string, name: string): string {
   const directory = join(data, 'keys');
   const file = join(directory, `${name}.secret`);
   try {
-    return readFileSync(file, 'utf8');
-  } catch {
-    const secret = randomBytes(32).toString('hex');
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
-    writeFileSync(file, secret, { mode: 0o600 });
-    return secret;
+    const kept = readFileSync(file, 'utf8').trim();
+    if (kept !== '') return kept;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
+      throw new Error(`${file} cannot be read: ${(error as NodeJS.ErrnoException).code}`);
   }
+  const secret = randomBytes(32).toString('hex');
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  replaceFile(file, secret);
+  return secret;
 }
 
 interface Observed {

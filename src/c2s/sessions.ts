@@ -1,11 +1,13 @@
 // The table of client sessions, and the route for the domains hosted here (RFC 6121 §8).
 
+import { checkCrossing } from '../hub/crossing.ts';
 import type { Kernel } from '../hub/hub.ts';
 import type { Session, Sessions } from '../hub/module.ts';
 import type { Origin, Route } from '../hub/router.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import type { Jid } from '../xmpp/jid.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
+import { forked } from './forks.ts';
 import type { ClientSession } from './session.ts';
 
 const none: readonly ClientSession[] = [];
@@ -81,7 +83,7 @@ export class LocalRoute implements Route {
   }
 
   deliver(stanza: Stanza, origin: Origin): void | Promise<void> {
-    if (origin.kind === 'session') this.#checkCrossing(stanza);
+    if (origin.kind === 'session') checkCrossing(this.#hub.config, stanza, stanza.to!.domain);
     switch (stanza.name) {
       case 'message':
         return this.#message(stanza, origin);
@@ -89,18 +91,6 @@ export class LocalRoute implements Route {
         return this.#presence(stanza, origin);
       default:
         return this.#iq(stanza, origin);
-    }
-  }
-
-  /** `cross-domain`: whether users of one hosted domain reach another hosted domain. */
-  #checkCrossing(stanza: Stanza): void {
-    const from = stanza.from!.domain;
-    const to = stanza.to!.domain;
-    if (from === to || !this.#hub.hosts(from) || stanza.isError || stanza.type === 'result') return;
-    const { policy, exceptions } = this.#hub.config.crossDomain;
-    const excepted = exceptions.includes(from) || exceptions.includes(to);
-    if ((policy === 'open') === excepted) {
-      throw new StanzaError('not-allowed', `${from} and ${to} do not exchange stanzas here (cross-domain)`);
     }
   }
 
@@ -150,7 +140,9 @@ export class LocalRoute implements Route {
     }
     if (stanza.type === 'error') return;
     if (stanza.type === 'groupchat') throw new StanzaError('service-unavailable', 'that is no room');
-    const takers = recipients(this.#table.of(to), stanza.type === 'headline');
+    const { fork } = this.#hub.config.clients;
+    const able = recipients(this.#table.of(to), stanza.type === 'headline' || fork);
+    const takers = fork && stanza.type !== 'headline' ? forked(able, stanza.from) : able;
     if (takers.length === 0) return this.#undelivered(stanza, origin);
     const arrived = this.#hub.arrive(stanza, origin);
     for (const session of takers) session.send(arrived);
@@ -167,8 +159,14 @@ export class LocalRoute implements Route {
     if (!(person instanceof Promise ? await person : person)) throw new StanzaError('service-unavailable');
     const arrived = this.#hub.arrive(stanza, origin);
     this.#hub.emit('message-delivered', arrived, none, origin);
-    if (await this.#hub.emit('message-undelivered', arrived, origin)) return;
-    if (stanza.type !== 'headline') throw new StanzaError('service-unavailable');
+    const elsewhere = await this.#hub.emit('message-offline', arrived, origin);
+    try {
+      if (await this.#hub.emit('message-undelivered', arrived, origin)) return;
+    } catch (error) {
+      if (!elsewhere) throw error;
+      return;
+    }
+    if (!elsewhere && stanza.type !== 'headline') throw new StanzaError('service-unavailable');
   }
 }
 

@@ -13,7 +13,7 @@ import { type Ending, Stream } from '../xmpp/stream.ts';
 import { dialbackElement, dialbackKey, sameKey } from './dialback.ts';
 import type { Verdict } from './edge.ts';
 import type { Links } from './links.ts';
-import { describe, LinkError } from './steps.ts';
+import { describe, LinkError, requestDelay } from './steps.ts';
 import { Story } from './story.ts';
 
 /** How long the peer may take to resume a stream that was lost, in ms. */
@@ -46,7 +46,7 @@ export class InboundLink {
   #bidi = false;
   #acks: Acknowledgements | null = null;
   /** Pairs that wait to be carried, and how long they do. */
-  #offers: (() => void)[] = [];
+  #offers: { local: string; remote: string }[] = [];
   #settling: NodeJS.Timeout | undefined;
   #verdicts = new Map<string, Verdict>();
   #verifying = 0;
@@ -100,6 +100,11 @@ export class InboundLink {
     return this.#acks;
   }
 
+  /** Whether this stream is about to carry our stanzas for a pair. */
+  willCarry(local: string, remote: string): boolean {
+    return !this.stream.isClosing && this.#offers.some(offer => offer.local === local && offer.remote === remote);
+  }
+
   /** Takes back what a domain has proved, as when it is denied. */
   deny(domain: string, error: StreamError): void {
     if (this.remote === domain || [...this.proved.values()].some(origin => origin.name === domain))
@@ -121,17 +126,18 @@ export class InboundLink {
     if (header.name !== 'stream' || header.ns !== ns.streams || header.contentNs !== ns.server) {
       return this.#refuse(new StreamError('invalid-namespace', `expected a stream of ${ns.server}`));
     }
+    if (this.#external && from !== this.#remote) {
+      return this.#refuse(new StreamError('invalid-from', 'the domain changed within the stream'));
+    }
+    // Claimed as yet; a refusal is told under this name.
+    this.#local = to;
+    this.#remote = from;
     // A peer of the time before XMPP 1.0 names no domains: dialback will.
     if (to !== '' && !this.#links.serves(to)) {
       return this.#refuse(new StreamError('host-unknown', `${to} is not served here`));
     }
     const refusal = from === '' ? null : this.#links.policy.refusal(from);
     if (refusal) return this.#refuse(new StreamError('policy-violation', refusal));
-    if (this.#external && from !== this.#remote) {
-      return this.#refuse(new StreamError('invalid-from', 'the domain changed within the stream'));
-    }
-    this.#local = to;
-    this.#remote = from;
     if (!/^1\.\d+$/.test(header.attrs.version ?? '')) return;
     await this.#proveFurther();
     this.stream.sendFeatures(this.#features());
@@ -374,7 +380,7 @@ export class InboundLink {
    */
   #offerSoon(local: string, remote: string): void {
     if (!this.#bidi) return;
-    this.#offers.push(() => this.#links.offer(this, local, remote));
+    this.#offers.push({ local, remote });
     if (this.#acks) this.#offerNow();
     else this.#settling ??= setTimeout(() => this.#offerNow(), settlingTime);
   }
@@ -382,7 +388,7 @@ export class InboundLink {
   #offerNow(): void {
     clearTimeout(this.#settling);
     if (this.stream.isClosing) return;
-    for (const offer of this.#offers.splice(0)) offer();
+    for (const { local, remote } of this.#offers.splice(0)) this.#links.offer(this, local, remote);
   }
 
   /** Stream management, once a domain has proved itself (XEP-0198 §3–§5). */
@@ -406,7 +412,7 @@ export class InboundLink {
     }
     const wanted = attrs.resume === 'true' || attrs.resume === '1';
     const id = wanted ? randomBytes(15).toString('base64url') : '';
-    this.#acks = new Acknowledgements(id, mostUnacknowledged);
+    this.#acks = new Acknowledgements(id, mostUnacknowledged, requestDelay);
     this.story.add(`stream management${wanted ? ' with resumption' : ''}`);
     const more = wanted ? { id, resume: 'true', max: String(resumableFor / 1000) } : {};
     this.stream.sendElement(el('enabled', ns.streamManagement, more));

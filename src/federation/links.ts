@@ -42,6 +42,7 @@ export class Links implements Route {
   #hub!: Kernel;
   #dialer!: Dialer;
   #metrics!: FederationMetrics;
+  #stopped = false;
   #sweep: NodeJS.Timeout | undefined;
   log!: Log;
   policy!: Policy;
@@ -100,6 +101,7 @@ export class Links implements Route {
   deliver(stanza: Stanza, origin: Origin): void {
     const remote = stanza.to!.domain;
     if (origin.kind === 'link') throw notServed(remote);
+    if (this.#stopped) throw new StanzaError('remote-server-timeout', 'the hub shuts down', 'wait');
     const refusal = this.policy.refusal(remote);
     if (refusal) throw new StanzaError('not-allowed', refusal);
     this.link(stanza.from?.domain ?? '', remote).send(stanza);
@@ -114,6 +116,7 @@ export class Links implements Route {
     const link = new OutboundLink(local, remote, () => this.config.federation, this.#dialer, {
       bounce: (stanza, error) => this.#bounce(remote, stanza, error),
       changed: changed => this.#changed(changed),
+      awaitsCarrier: () => this.inbound.some(one => one.willCarry(local, remote)),
       received: (from, stanza) => this.#receivedOut(from, stanza),
     });
     this.#outbound.set(key, link);
@@ -164,6 +167,7 @@ export class Links implements Route {
   ended(link: InboundLink, ending: Ending): void {
     this.#inbound.delete(link);
     this.carrierChanged(link, true);
+    if (link.bidi) this.#openWaiting(link.remote);
     if (link.acks) this.#keep(link, link.acks, ending);
     this.#remember({ direction: 'in', local: link.local, remote: link.remote, lines: link.story.lines });
     this.log.info({ remote: link.remote, local: link.local, reason: ending.reason }, 'link in closed');
@@ -303,10 +307,16 @@ export class Links implements Route {
 
   /** Closes all links properly; what still waits for one goes back to its sender. */
   async stop(): Promise<void> {
+    this.#stopped = true;
     clearInterval(this.#sweep);
     for (const { timer } of this.#resumable.values()) clearTimeout(timer);
     for (const link of this.outbound) link.close(new StanzaError('remote-server-timeout', 'the hub shuts down'));
     for (const link of this.inbound) link.stream.close(new StreamError('system-shutdown'));
+  }
+
+  /** Stanzas that were to go over a stream of this domain's need another one. */
+  #openWaiting(remote: string): void {
+    for (const link of this.outbound) if (link.remote === remote && link.queued > 0) link.open();
   }
 
   /** What is kept of a stream with stream management: to be resumed where it was lost, else to be sent another way. */

@@ -18,6 +18,8 @@ export interface OutboundEvents {
   bounce(stanza: Stanza, error: StanzaError): void;
   /** The state changed; on 'closed' nothing waits any more and the link can be forgotten. */
   changed(link: OutboundLink): void;
+  /** Whether a stream of the peer is about to carry this link: then none is made. */
+  awaitsCarrier(link: OutboundLink): boolean;
   /** A stanza of the peer came on this stream, which bidi permits; what it promises is when it is kept. */
   received(link: OutboundLink, stanza: Stanza): void | Promise<void>;
 }
@@ -132,6 +134,7 @@ export class OutboundLink {
   /** Begins to make the link, unless that is under way or has just failed (then it is tried again in time). */
   open(): void {
     if (this.state === 'connecting' || this.state === 'open' || this.#retry || this.#closing) return;
+    if (!this.#lost && this.#events.awaitsCarrier(this)) return;
     const delay = this.#notBefore - Date.now();
     if (delay <= 0) {
       void this.#connect();
@@ -264,7 +267,7 @@ export class OutboundLink {
   /** Writes a stanza, if there is a stream with room for it. */
   #write(stanza: Stanza): boolean {
     const stream = this.#stream;
-    if (stream === null || stream.pending >= congestion) return false;
+    if (stream === null || stream.isClosing || stream.pending >= congestion) return false;
     const acks = this.#acknowledged;
     if (acks) {
       const kept = stanza.detach();
@@ -305,7 +308,10 @@ export class OutboundLink {
     if (this.#queue.length > 0 || this.#lost) this.open();
   }
 
-  /** Our own stream has ended. One that was lost may be resumed; one that was closed has said how far it came. */
+  /**
+   * Our own stream has ended. One that was lost may be resumed; one that was closed has said how far it came. Where
+   * neither holds (Prosody 0.12 resumes no server stream), sending again could double: the sender is told instead.
+   */
   #ended(ending: Ending): void {
     const acks = this.#acks;
     this.#acks = null;
@@ -314,7 +320,7 @@ export class OutboundLink {
       if (ending.by === 'lost' && acks.id && !this.#closing) {
         this.#lost = { acks, since: Date.now() };
         this.#expireIn(this.#config().queue.wait);
-      } else if (!this.#closing && !ending.error) {
+      } else if (!this.#closing && !ending.error && ending.by !== 'lost') {
         const since = Date.now();
         this.#queue.unshift(...acks.unacknowledged.map(stanza => ({ stanza, since })));
         this.#expireIn(this.#config().queue.wait);
@@ -336,8 +342,10 @@ export class OutboundLink {
     this.bidi = false;
     this.story.add(`closed: ${reason}`);
     this.#become('waiting');
-    if ((this.#queue.length > 0 || this.#lost) && !this.#closing) this.open();
-    else this.#become('closed');
+    if (this.#queue.length === 0 && !this.#lost) return this.#become('closed');
+    // What came while it was being closed opens it again.
+    this.#closing = false;
+    this.open();
   }
 
   #expireIn(ms: number): void {

@@ -24,6 +24,7 @@ import type {
   Sessions,
 } from './module.ts';
 import { type Filter, hubOrigin, type Origin, type Route, Router } from './router.ts';
+import { type Service, Services } from './services.ts';
 import type { Store } from './store.ts';
 import { type Gate, Switches } from './switches.ts';
 
@@ -31,6 +32,11 @@ import { type Gate, Switches } from './switches.ts';
 interface Registered<T> {
   gate: Gate | null;
   what: T;
+}
+
+interface BindPart {
+  feature: string | null;
+  bound(session: Session, bind: Element): Element | null;
 }
 
 type FormSource = (domain: string) => Form | null;
@@ -50,6 +56,7 @@ export interface HubParts {
   store: Store;
   sessions: Sessions;
   directories: ReadonlyMap<string, Directory>;
+  services?: Services;
 }
 
 /** The requests that may wait for an answer at once: each is one of ours, so this bounds a mistake, not a peer. */
@@ -61,6 +68,7 @@ export class Kernel implements Hub {
   readonly store: Store;
   readonly sessions: Sessions;
   readonly router: Router;
+  readonly services: Services;
   readonly #directories: ReadonlyMap<string, Directory>;
   readonly #handlers = new Map<string, Registered<{ scope: IqScope; handler: IqHandler }>[]>();
   readonly #arrivals: Registered<Arrival>[] = [];
@@ -71,6 +79,7 @@ export class Kernel implements Hub {
   readonly #forms = { domain: [] as Registered<FormSource>[], account: [] as Registered<FormSource>[] };
   readonly #nodes: Registered<DiscoNodes>[] = [];
   readonly #streamFeatures: Registered<Element>[] = [];
+  readonly #bindParts: Registered<BindPart>[] = [];
   readonly commands = new AdHocCommands();
   #registrar: Registered<Registrar> | null = null;
   #config: Config;
@@ -94,6 +103,7 @@ export class Kernel implements Hub {
     this.metrics = parts.metrics;
     this.store = parts.store;
     this.sessions = parts.sessions;
+    this.services = parts.services ?? new Services();
     this.#directories = parts.directories;
     const stanzas = parts.metrics.counter('isthmus_stanzas_total', 'Stanzas routed, by the edge they came in by', [
       'kind',
@@ -203,6 +213,24 @@ export class Kernel implements Hub {
 
   items(domain: string): { jid: string; name?: string }[] {
     return open(this.#items, domain).flatMap(source => source(domain));
+  }
+
+  serve(service: Service): void {
+    this.services.add(service, this.config);
+  }
+
+  atBind(feature: string | null, bound: BindPart['bound']): void {
+    this.#bindParts.push({ gate: this.#starting, what: { feature, bound } });
+  }
+
+  /** The features that clients of a domain can ask for as they bind. */
+  bindFeatures(domain: string): string[] {
+    return open(this.#bindParts, domain).flatMap(({ feature }) => feature ?? []);
+  }
+
+  /** What the modules answer to a client that binds. */
+  bound(domain: string, session: Session, bind: Element): (Element | null)[] {
+    return open(this.#bindParts, domain).map(({ bound }) => bound(session, bind));
   }
 
   discoForm(of: 'domain' | 'account', what: FormSource): void {
@@ -386,12 +414,15 @@ function domainOf(moment: keyof Moments, subject: unknown): string | null {
     case 'session-available':
     case 'session-receptive':
     case 'session-unavailable':
+    case 'message-waiting':
     case 'message-returned':
       return (subject as Session).jid.domain;
     case 'presence-received':
     case 'domain-message':
     case 'message-delivered':
+    case 'message-offline':
     case 'message-undelivered':
+    case 'message-kept':
       return (subject as Stanza).to!.domain;
     case 'login':
     case 'reported':

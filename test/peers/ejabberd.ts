@@ -20,7 +20,7 @@ export async function startEjabberd(options: PeerOptions): Promise<Peer> {
   const starttls = { plaintext: 'false', tls: 'required', external: 'required' }[mode];
   const config = file(
     'ejabberd.yml',
-    `hosts: ["${domain}"]
+    `hosts: ${JSON.stringify([domain, ...(options.domains ?? [])])}
 loglevel: ${level}
 registration_timeout: infinity
 certfiles: ["${pem}"]
@@ -61,7 +61,7 @@ ${mode === 'external' ? '' : '  mod_s2s_dialback: {}\n'}${more}`,
         HOME: directory,
       },
     },
-    { host: address, port: 5269 },
+    { host: address, port: 5269, others: [5222] },
   );
   return {
     address,

@@ -19,10 +19,10 @@ export interface Command {
   cwd: string;
 }
 
-/** Runs a program until the port answers. Rejects with its output where it ends or takes longer than `patience` ms. */
+/** Runs a program until the ports answer. Rejects with its output where it ends or takes longer than `patience` ms. */
 export async function startProcess(
   { command, args, env, cwd }: Command,
-  ready: { host: string; port: number },
+  ready: { host: string; port: number; others?: number[] },
   patience = 40_000,
 ): Promise<{ pid: number; log(): string; stop(): Promise<void> }> {
   const child = spawn(command, args, {
@@ -39,10 +39,15 @@ export async function startProcess(
   }
   const exited = new Promise<void>(resolve => child.once('exit', () => resolve()));
   const end = Date.now() + patience;
-  while (!(await answers(ready.host, ready.port))) {
+  const waited = [ready.port, ...(ready.others ?? [])];
+  while (waited.length > 0) {
+    if (await answers(ready.host, waited[0])) {
+      waited.shift();
+      continue;
+    }
     if (child.exitCode !== null || Date.now() > end) {
       await kill(child, exited);
-      throw new Error(`${command} did not get ready on ${ready.host}:${ready.port}:\n${output}`);
+      throw new Error(`${command} did not get ready on ${ready.host}:${waited[0]}:\n${output}`);
     }
     await new Promise(resolve => setTimeout(resolve, 100));
   }

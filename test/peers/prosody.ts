@@ -20,6 +20,10 @@ export interface PeerOptions {
   hosts?: string;
   /** More lines of its configuration. */
   more?: string;
+  /** More modules that are switched on, where they are listed by name. */
+  modules?: string[];
+  /** More domains that it serves. */
+  domains?: string[];
   /** More listeners, where they have a section of their own. */
   listen?: string;
   /** `debug` where nothing is said: what a test that fails has to show. */
@@ -29,6 +33,7 @@ export interface PeerOptions {
 /** Starts Prosody on the standard ports of its address; clients may log in in the clear and register. */
 export async function startProsody(options: PeerOptions): Promise<Peer> {
   const { address, domain, mode, dns, authority, certificate, more = '', level = 'debug' } = options;
+  const modules = (options.modules ?? []).map(name => `"${name}";`).join(' ');
   const directory = mkdtempSync(join(tmpdir(), 'isthmus-prosody-'));
   mkdirSync(join(directory, 'data'));
   const file = (name: string, text: string): string => {
@@ -48,7 +53,7 @@ data_path = "${join(directory, 'data')}"
 interfaces = { "${address}" }
 local_interfaces = { "${address}" }
 admin_socket = "${join(directory, 'admin.sock')}"
-modules_enabled = { "roster"; "saslauth"; ${tls} "dialback"; "disco"; "ping"; "register"; "version"; }
+modules_enabled = { "roster"; "saslauth"; ${tls} "dialback"; "disco"; "ping"; "register"; "version"; ${modules} }
 modules_disabled = { "admin_shell"; ${mode === 'plaintext' ? '"tls";' : ''} ${mode === 'external' ? '"dialback";' : ''} }
 allow_registration = true
 c2s_require_encryption = false
@@ -61,12 +66,12 @@ unbound = { resolvconf = false; hoststxt = false; forward = { "${dns.host}@${dns
 log = { ${level} = "*console" }
 ssl = { cafile = "${ca}"; certificate = "${crt}"; key = "${key}" }
 ${more}
-VirtualHost "${domain}"
+${[domain, ...(options.domains ?? [])].map(name => `VirtualHost "${name}"`).join('\n')}
 `,
   );
   const running = await startProcess(
     { command: 'prosody', args: ['--config', config, '-F'], cwd: directory },
-    { host: address, port: 5269 },
+    { host: address, port: 5269, others: [5222] },
   );
   return {
     address,

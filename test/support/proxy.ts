@@ -8,6 +8,8 @@ export interface TcpProxy {
   readonly bytes: number;
   /** How many connections there were. */
   readonly connections: number;
+  /** How many there are. */
+  readonly open: number;
   /** Breaks all connections, as a network does: neither side is told goodbye. */
   cut(): void;
   /** Calls back once so many more bytes have come from those who connect. */
@@ -57,6 +59,9 @@ export async function startProxy(to: Endpoint, host = '127.0.0.1', port = 0): Pr
     },
     get connections() {
       return connections;
+    },
+    get open() {
+      return pairs.size;
     },
     cut,
     after(more, then) {

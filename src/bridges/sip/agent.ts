@@ -115,7 +115,7 @@ export class UserAgent implements Engine {
       fromTag: randomToken(),
       to,
       toTag: '',
-      callId: `${randomToken()}${randomToken()}`,
+      callId: request.callId ?? `${randomToken()}${randomToken()}`,
       nextSequence: () => ++sequence,
       contactUser: request.method === 'REGISTER' || request.method === 'OPTIONS' ? user : null,
       headers,

@@ -71,6 +71,8 @@ export interface Outgoing {
   /** The URI in To; the request-URI where it is absent. */
   to?: string;
   displayName?: string;
+  /** Ties requests to one conversation (a `callid`, RFC 3261 §25.1); a fresh one where it is absent. */
+  callId?: string;
   headers?: [name: string, value: string][];
   contentType?: string;
   body?: Uint8Array;
