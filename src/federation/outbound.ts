@@ -308,10 +308,7 @@ export class OutboundLink {
     if (this.#queue.length > 0 || this.#lost) this.open();
   }
 
-  /**
-   * Our own stream has ended. One that was lost may be resumed; one that was closed has said how far it came. Where
-   * neither holds (Prosody 0.12 resumes no server stream), sending again could double: the sender is told instead.
-   */
+  /** Our own stream has ended. One that was lost may be resumed; one that was closed has said how far it came. */
   #ended(ending: Ending): void {
     const acks = this.#acks;
     this.#acks = null;
@@ -325,6 +322,7 @@ export class OutboundLink {
         this.#queue.unshift(...acks.unacknowledged.map(stanza => ({ stanza, since })));
         this.#expireIn(this.#config().queue.wait);
       } else {
+        // COMPAT(Prosody 0.12): it counts on server streams but resumes none. To send again could double.
         const why = `the link to ${this.remote} ended (${ending.reason}); it may have arrived`;
         for (const stanza of acks.unacknowledged) {
           this.#events.bounce(stanza, new StanzaError('remote-server-timeout', why));
