@@ -1,6 +1,9 @@
 // `npm run demo`: real hubs, real sockets, real certificates on loopback, and what crosses them as it crosses.
 import { startPartners } from '../test/support/partners.ts';
+import { calendar } from './scenes/calendar.ts';
 import { federation } from './scenes/federation.ts';
+import { sip } from './scenes/sip.ts';
+import { sms } from './scenes/sms.ts';
 import { note, scene } from './transcript.ts';
 
 /** One part of the demo. It rejects unless everything it shows has really happened. */
@@ -10,7 +13,7 @@ export interface Scene {
 }
 
 /** In the order in which they are shown; a further bridge adds its scene here. */
-const scenes: readonly Scene[] = [federation];
+const scenes: readonly Scene[] = [federation, sip, sms, calendar];
 
 async function stay(): Promise<void> {
   const partners = await startPartners();

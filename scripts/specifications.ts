@@ -8,7 +8,19 @@ import { extensions } from './extensions.ts';
 /** What is implemented outside of modules, by room of the house. */
 const rooms: Readonly<Record<string, readonly string[]>> = {
   xmpp: ['RFC 6120', 'RFC 7622', 'RFC 8265', 'RFC 5802', 'RFC 7677', 'XEP-0004', 'XEP-0082', 'XEP-0198'],
-  c2s: ['RFC 6120', 'RFC 6121', 'RFC 5929', 'RFC 9266', 'XEP-0198', 'XEP-0368', 'XEP-0440', 'XEP-0478'],
+  c2s: [
+    'RFC 6120',
+    'RFC 6121',
+    'RFC 5929',
+    'RFC 9266',
+    'XEP-0198',
+    'XEP-0368',
+    'XEP-0386',
+    'XEP-0388',
+    'XEP-0440',
+    'XEP-0478',
+    'XEP-0484',
+  ],
   federation: [
     'RFC 6120',
     'RFC 7590',

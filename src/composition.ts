@@ -1,9 +1,10 @@
 // One hub, put together: what is made, in which order, and how it ends. The order of the routes is the order of routing.
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { BridgeHost } from './bridges/host.ts';
 import { kinds } from './bridges/index.ts';
+import { SharedDomains } from './bridges/sharing.ts';
 import { ClientServer } from './c2s/server.ts';
 import { LocalRoute, SessionTable } from './c2s/sessions.ts';
 import type { Accounts } from './cli/account.ts';
@@ -20,6 +21,7 @@ import { Certificates } from './hub/certificates.ts';
 import { type Config, changed, checkModules, type Endpoint, type ListenerName } from './hub/config.ts';
 import type { Directory } from './hub/directory.ts';
 import { createResolver } from './hub/dns.ts';
+import { replaceFile } from './hub/file.ts';
 import { Kernel } from './hub/hub.ts';
 import { ConnectionGuard, formatEndpoint, type Listening, listen } from './hub/listener.ts';
 import { createLog, type Log } from './hub/log.ts';
@@ -159,7 +161,9 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
   undo.push(() => directories.close());
   const groups = new GroupRoute(directories);
   const attachment = config.attach ? new Attachment({ ...config.attach, resolver }, () => hub) : null;
+  const shared = new SharedDomains({ bridges, sessions, links: attachment ?? links });
   const hub: Kernel = new Kernel({ config, log, metrics, store, sessions: table, directories }, [
+    shared,
     bridges,
     components,
     groups,
@@ -169,12 +173,18 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
   sessions.attach(hub);
   components.attach(hub);
   groups.attach(hub);
+  shared.attach(hub, resolver);
   const web = new WebServer(log);
-  bridges.create(hub, { resolver, http: (method, path, handler) => web.add(method, path, handler) });
+  bridges.create(hub, {
+    resolver,
+    http: (method, path, handler) => web.add(method, path, handler),
+    refusal: domain => links.policy.refusal(domain),
+  });
 
   const taken = (domain: string) => [bridges, components, groups].some(route => route.owns(Jid.of('', domain, '')));
   void directories.followAliases(() => config, taken);
-  const others = [...bridges.list().flatMap(({ domains }) => domains.split(' ')), ...config.components.keys()];
+  const bridged = bridges.list().flatMap(({ domains }) => domains.split(' '));
+  const others = [...bridged.filter(name => !hub.hosts(name)), ...config.components.keys()];
   const certificates = await Certificates.open(config, [...others, ...directories.groupDomains], log);
   undo.push(() => certificates.close());
   let roots: Roots = readRoots(config.tls.trust);
@@ -265,6 +275,8 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
     () => admin.stop(),
   );
 
+  // A disk that is full shows here, before anybody is promised anything.
+  await store.durable();
   const accept: Record<Exclude<ListenerName, 'http'>, Parameters<typeof listen>[4]> = {
     c2s: socket => clients.accept(socket, false),
     'c2s-tls': socket => clients.accept(socket, true),
@@ -304,13 +316,16 @@ function keptSecret(data: string, name: string): string {
   const directory = join(data, 'keys');
   const file = join(directory, `${name}.secret`);
   try {
-    return readFileSync(file, 'utf8');
-  } catch {
-    const secret = randomBytes(32).toString('hex');
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
-    writeFileSync(file, secret, { mode: 0o600 });
-    return secret;
+    const kept = readFileSync(file, 'utf8').trim();
+    if (kept !== '') return kept;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT')
+      throw new Error(`${file} cannot be read: ${(error as NodeJS.ErrnoException).code}`);
   }
+  const secret = randomBytes(32).toString('hex');
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  replaceFile(file, secret);
+  return secret;
 }
 
 interface Observed {

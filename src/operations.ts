@@ -6,6 +6,7 @@ import { loadConfig } from './hub/config.ts';
 import { formatEndpoint } from './hub/listener.ts';
 import { parseRate } from './hub/settings.ts';
 import { version } from './hub/version.ts';
+import { compositionOf, thirdPresence, userOf } from './modules/index.ts';
 import { el } from './xmpp/element.ts';
 import { Jid } from './xmpp/jid.ts';
 import { ns } from './xmpp/namespaces.ts';
@@ -46,6 +47,7 @@ export function adminCommands(running: RunningHub): ReadonlyMap<string, AdminCom
       const known = Object.values(bridge.commands ?? {}).map(({ help }) => `  ${name} ${help}`);
       throw new UsageError(known.length > 0 ? `${name} takes:\n${known.join('\n')}` : `${name} has no commands`);
     },
+    presence: args => presence(running, args),
     'check domain': ([domain]) => running.links.probe(localDomain(running), domain),
   };
   for (const verb of ['add', 'passwd', 'remove', 'list', 'export', 'import']) {
@@ -100,6 +102,24 @@ function status({
       'made here': selfSigned,
     })),
   };
+}
+
+/** `USER`, `USER set SOURCE SHOW [STATUS [SECONDS]]` or `USER clear SOURCE`. */
+function presence({ hub }: RunningHub, args: readonly string[]): unknown {
+  const [user, verb, source, show, status = '', seconds = '3600', ...more] = args;
+  const known = verb === undefined || (verb === 'set' && show) || (verb === 'clear' && source && args.length === 3);
+  if (!user || !known || more.length > 0)
+    throw new UsageError('presence takes: USER [set SOURCE SHOW [STATUS] | clear SOURCE]');
+  const jid = userOf(user);
+  if (!hub.hosts(jid.domain)) throw new Error(`${jid.domain} is not served here`);
+  const composition = compositionOf(hub);
+  if (verb === undefined) return composition.describe(jid);
+  if (!/^[a-z0-9][a-z0-9._-]{0,39}$/.test(source))
+    throw new UsageError('a source is named by up to 40 of a-z, 0-9, . _ -');
+  const lifetime = Number(seconds);
+  if (!(lifetime > 0 && lifetime <= 86_400 * 7)) throw new UsageError('a statement counts for up to seven days');
+  composition.setThird(jid, source, verb === 'set' ? thirdPresence(jid, show, status) : null, lifetime * 1000);
+  return composition.describe(jid);
 }
 
 async function federation(running: RunningHub, args: readonly string[]): Promise<unknown> {

@@ -29,7 +29,7 @@ describe('the documents', () => {
 
 /** Sections whose keys are names of the operator's. */
 const named =
-  /^(domains|modules|domains\.NAME\.modules|components|directories|bridges|external-services|federation\.partners|directories\.NAME\.bases|bridges\.NAME\.(routes|brokers)|attach\.secrets)$/;
+  /^(domains|modules|domains\.NAME\.modules|components|directories|bridges|external-services|federation\.partners|directories\.NAME\.bases|bridges\.NAME\.(routes|brokers|smscs|mail-domains)|attach\.secrets)$/;
 
 /** The dotted paths of all keys of the example, names of the operator's as NAME. */
 function keysOf(value: unknown, path: string): string[] {
@@ -45,7 +45,10 @@ describe('docs/configuration.md', () => {
   // What only stands in a comment there is part of the contract as well.
   const example = read('isthmus.example.yaml')
     .replace(/^# (attach: \{)/m, '$1')
-    .replace(/^( {4})# ( *(?:domain-root|domain-filter|bases|registration|base|classes|values):)/gm, '$1$2');
+    .replace(
+      /^( {4})# ( *(?:domain-root|domain-filter|bases|registration|base|classes|values|smscs|users|quiet-hours):)/gm,
+      '$1$2',
+    );
   const keys = new Set(keysOf(parse(example), ''));
   const rows = [...read('docs/configuration.md').matchAll(/^\| `([^`]+)` \|/gm)].map(match => match[1]);
 

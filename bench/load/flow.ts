@@ -1,5 +1,6 @@
 // Messages from senders to receivers, in a window or at a rate, and what they cost the server.
 import type { Connection } from './client.ts';
+import { counter } from './counter.ts';
 import { usageOf } from './usage.ts';
 
 export interface Pair {
@@ -17,7 +18,6 @@ export interface Cost {
   p99: number;
 }
 
-const end = Buffer.from('</message>');
 const window = 50;
 
 /** A chat message as clients send it: a body of 120 characters, a chat state, a request for a receipt. */
@@ -33,9 +33,9 @@ export async function saturate(server: number, pairs: readonly Pair[], seconds: 
     const one = Buffer.from(message(from.jid, to.jid, '0123456789abcdef'));
     const batch = Buffer.concat(Array<Buffer>(window / 2).fill(one));
     let under = window;
+    const messages = counter('</message>');
     to.onData = data => {
-      let count = 0;
-      for (let at = data.indexOf(end); at >= 0; at = data.indexOf(end, at + end.length)) count++;
+      const count = messages(data);
       received += count;
       under -= count;
       while (under <= window / 2) {

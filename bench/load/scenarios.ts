@@ -1,5 +1,6 @@
 // The scenarios of the bench, each run against one server.
 import { type Connection, connectComponent, login } from './client.ts';
+import { counter } from './counter.ts';
 import { after, type Cost, type Pair, pace, saturate } from './flow.ts';
 import { componentDomain, type Security, type Server } from './servers.ts';
 import { usageOf } from './usage.ts';
@@ -125,7 +126,6 @@ const broadcast: Scenario = {
     const star = await client(server, 'star', security);
     const fans: Connection[] = [];
     let seen = 0;
-    const end = Buffer.from('</presence>');
     for (let n = 0; n < watchers; n++) {
       const fan = await client(server, `fan${n}`, security);
       fans.push(fan);
@@ -141,8 +141,9 @@ const broadcast: Scenario = {
     }
     await after(0.5);
     for (const fan of fans) {
+      const presences = counter('</presence>');
       fan.onData = data => {
-        for (let at = data.indexOf(end); at >= 0; at = data.indexOf(end, at + end.length)) seen++;
+        seen += presences(data);
       };
     }
     let rounds = 0;

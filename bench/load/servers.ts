@@ -35,7 +35,7 @@ export const componentDomain = 'echo.sut.test';
 const componentPort = 5347;
 const secret = 'secret';
 
-/** The hub as its users run it, in a process of its own. */
+/** The hub as its users run it, in a process of its own; `domain` may be several, joined by commas. */
 export async function startHubProcess(
   { zones, authority, issue }: Surroundings,
   security: Security,
@@ -44,7 +44,8 @@ export async function startHubProcess(
 ): Promise<Server> {
   const directory = mkdtempSync(join(tmpdir(), 'isthmus-bench-'));
   const file = (name: string, text: string) => writeFileSync(join(directory, name), text, { mode: 0o600 });
-  const issued = await issue(domain);
+  const domains = domain.split(',');
+  const issued = await issue(domains.length > 1 ? domains[0].slice(domains[0].indexOf('.') + 1) : domain);
   file('ca.crt', authority);
   file('domain.crt', issued.certificate);
   file('domain.key', issued.key);
@@ -52,7 +53,7 @@ export async function startHubProcess(
     'isthmus.yaml',
     `data: data
 log: { level: warn, format: json }
-domains: { ${domain}: { certificate: domain.crt, key: domain.key } }
+domains: { ${domains.map(name => `${name}: { certificate: domain.crt, key: domain.key }`).join(', ')} }
 listen: { c2s: ["${host}:5222"], s2s: ["${host}:5269"], component: ["${host}:${componentPort}"], http: [] }
 clients: { require-tls: false }
 tls: { trust: [ca.crt] }
@@ -78,7 +79,7 @@ components: { ${componentDomain}: { secret: ${secret} } }
     componentPort,
     registers: false,
     account: async user => {
-      await askAdmin(join(directory, 'data'), 'account add', [`${user}@${domain}`, secret]);
+      await askAdmin(join(directory, 'data'), 'account add', [user.includes('@') ? user : `${user}@${domain}`, secret]);
     },
     async stop() {
       await running.stop();

@@ -24,6 +24,8 @@ export interface BridgePort {
   /** The directory of a domain hosted here; undefined when attached, or for other domains. */
   directory(domain: string): Directory | undefined;
   readonly resolver: Resolver;
+  /** Why `federation.policy` refuses a domain, or null where it does not; it counts for other networks' domains as well. */
+  refusal(domain: string): string | null;
   readonly log: Log;
   readonly metrics: Metrics;
   /** Sends a request and resolves with its result or error stanza; rejects after `timeout` ms. */
@@ -37,8 +39,13 @@ export interface InsidePort {
   online(user: Jid): boolean;
   /** Whether a domain is hosted here. */
   hosts(domain: string): boolean;
-  /** Calls `listener` for each chat or headline message that found a local user offline. */
-  onOffline(listener: (stanza: Stanza) => void | Promise<void>): void;
+  /**
+   * Calls `listener` for each chat or headline message that found a local user offline, before it is kept for them. What it resolves to
+   * is waited for before the message counts as accepted; true: it goes to the user this way as well, and will not bounce.
+   */
+  onOffline(listener: (stanza: Stanza) => boolean | Promise<boolean>): void;
+  /** Calls `listener` when an account was removed: what is kept for it goes. */
+  onRemoved(listener: (user: Jid) => void | Promise<void>): void;
   /** Sets or, given null, clears what a source knows of a user's presence (presence composition). */
   setPresence(user: Jid, source: string, presence: Stanza | null): void;
   /** Adds a route on the hub's HTTP listener. */
@@ -69,6 +76,11 @@ export interface BridgeKind<C = unknown> {
   readonly kind: string;
   /** Reads and checks the bridge's section; throws ConfigError naming file, line and key. */
   config(section: Section): C;
+  /**
+   * Whether its domains may have users on XMPP as well, who come first: accounts of a domain hosted here, or those of
+   * a server that the domain's own XMPP records name.
+   */
+  readonly shares?: boolean;
   /** The XMPP domains it speaks for. */
   domains(config: C): readonly string[];
   create(config: C, port: BridgePort): Bridge;

@@ -13,6 +13,7 @@ import type { Bridge, BridgeKind, BridgePort, InsidePort } from './bridge.ts';
 export interface Surroundings {
   resolver: Resolver;
   http: InsidePort['http'];
+  refusal: BridgePort['refusal'];
 }
 
 interface Running {
@@ -24,11 +25,14 @@ interface Running {
 
 export class BridgeHost implements Route {
   readonly name = 'bridges';
-  readonly #kinds: readonly BridgeKind<never>[];
+  readonly #kinds: readonly BridgeKind[];
   readonly #running: Running[] = [];
   readonly #byDomain = new Map<string, Running>();
+  #hub!: Kernel;
+  /** The domains that bridges share with XMPP: `SharedDomains` chooses. */
+  readonly sharedDomains = new Set<string>();
 
-  constructor(kinds: readonly BridgeKind<never>[]) {
+  constructor(kinds: readonly BridgeKind[]) {
     this.#kinds = kinds;
   }
 
@@ -42,12 +46,15 @@ export class BridgeHost implements Route {
     return this.#byDomain.has(to.domain);
   }
 
-  deliver(stanza: Stanza): void | Promise<void> {
+  deliver(stanza: Stanza, origin: Origin): void | Promise<void> {
+    // The answer to what a bridge asked (`BridgePort.ask`): the hub waits for it.
+    if (stanza.name === 'iq' && !stanza.isRequest) return this.#hub.answer(stanza, origin);
     return this.#byDomain.get(stanza.to!.domain)!.bridge.send(stanza);
   }
 
   /** Makes the bridges of the configuration. Throws ConfigError. Their ports listen to the hub before modules do. */
   create(hub: Kernel, surroundings: Surroundings): void {
+    this.#hub = hub;
     for (const [name, { kind, section }] of hub.config.bridges) {
       const known = this.#kinds.find(one => one.kind === kind);
       if (!known) {
@@ -59,7 +66,7 @@ export class BridgeHost implements Route {
       const config = known.config(section);
       const domains = known.domains(config);
       for (const domain of domains) {
-        if (hub.hosts(domain) || this.#byDomain.has(domain)) {
+        if ((hub.hosts(domain) && !known.shares) || this.#byDomain.has(domain)) {
           throw new ConfigError(`bridges.${name}: the domain ${domain} is served by something else already`);
         }
       }
@@ -68,8 +75,11 @@ export class BridgeHost implements Route {
       const running = { name, kind, domains, bridge };
       this.#running.push(running);
       for (const domain of domains) this.#byDomain.set(domain, running);
+      if (known.shares) for (const domain of domains) this.sharedDomains.add(domain);
     }
-    hub.itemsFrom(() => [...this.#byDomain].map(([jid, { name }]) => ({ jid, name })));
+    hub.itemsFrom(() =>
+      [...this.#byDomain].filter(([jid]) => !hub.hosts(jid)).map(([jid, { name }]) => ({ jid, name })),
+    );
   }
 
   async start(): Promise<void> {
@@ -111,17 +121,15 @@ export class BridgeHost implements Route {
       store: hub.store,
       directory: domain => hub.directory(domain),
       resolver: surroundings.resolver,
+      refusal: surroundings.refusal,
       log: hub.log.child({ bridge: name }),
       metrics: hub.metrics,
       ask: (request, timeout) => hub.ask(request, timeout),
       inside: {
         online: user => hub.sessions.of(user).some(session => session.presence !== null && session.priority >= 0),
         hosts: domain => hub.hosts(domain),
-        onOffline: listener =>
-          hub.on('message-undelivered', async stanza => {
-            await listener(stanza);
-            return false;
-          }),
+        onOffline: listener => hub.on('message-offline', listener),
+        onRemoved: listener => hub.on('account-removed', listener),
         setPresence: (user, source, presence) => void hub.emit('presence-source', user, source, presence),
         http: surroundings.http,
       },

@@ -1,10 +1,13 @@
-// The limits a stream announces (XEP-0478) and those that hold before anybody has authenticated.
+// The limits a stream announces (XEP-0478), those that hold before anybody has authenticated, and the time there is for that.
 import { type Element, el } from '../xmpp/element.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import type { ScannerLimits } from '../xmpp/scanner.ts';
 
 /** An unauthenticated peer needs no large stanzas (RFC 6120 §13.12 asks for at least 10,000 bytes). */
 export const bareLimits: ScannerLimits = { stanzaSize: 16 * 1024 };
+
+/** How long a client has from connecting to a session, in ms; tests ask for less. */
+export const patience = { negotiation: 60_000 };
 
 /** `<limits/>` with the greatest stanza in bytes (XEP-0478 §3). */
 export function limitsElement(stanzaSize: number): Element {

@@ -12,13 +12,13 @@ import type { Bindings } from '../xmpp/sasl/scram.ts';
 import type { StreamHeader } from '../xmpp/scanner.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
 import { type Ending, Stream } from '../xmpp/stream.ts';
-import { bareLimits, limitsElement } from './limits.ts';
+import { bareLimits, limitsElement, patience } from './limits.ts';
 import { failed } from './resumption.ts';
+import { type Connection, Sasl2 } from './sasl2.ts';
 import type { ClientServer } from './server.ts';
 import { ClientSession } from './session.ts';
 
-/** How long a client has from connecting to a session, in ms, and how often it may try to authenticate. */
-const deadline = 60_000;
+/** How often a client may try to authenticate. */
 const mostAttempts = 5;
 
 export class Negotiation {
@@ -26,7 +26,6 @@ export class Negotiation {
   /** Called once, when the negotiation ended either way. */
   done: () => void = () => {};
   readonly #server: ClientServer;
-  readonly #remote: string;
   readonly #timer: NodeJS.Timeout;
   #domain = '';
   #lang = '';
@@ -35,11 +34,12 @@ export class Negotiation {
   #offer: Offer | null = null;
   #mechanism: ServerMechanism | null = null;
   #user: Jid | null = null;
+  #from: Jid | null = null;
+  #sasl2: Sasl2 | null = null;
   #attempts = 0;
 
   constructor(server: ClientServer, socket: Socket, direct: boolean) {
     this.#server = server;
-    this.#remote = socket.remoteAddress ?? '';
     const { limits } = server.config;
     this.stream = new Stream(
       socket,
@@ -48,7 +48,7 @@ export class Negotiation {
     );
     this.#timer = setTimeout(() => {
       this.stream.close(new StreamError('connection-timeout', 'the client took too long to authenticate'));
-    }, deadline);
+    }, patience.negotiation);
     if (direct) void this.#startTls();
   }
 
@@ -58,8 +58,10 @@ export class Negotiation {
     const to = Jid.tryParse(header.attrs.to ?? '')?.domain ?? '';
     const domain = config.aliases.get(to) ?? to;
     this.#lang = header.attrs['xml:lang'] ?? '';
+    this.#from = Jid.tryParse(header.attrs.from ?? '');
     this.stream.open({
       from: config.domains.has(domain) ? domain : (config.domains.keys().next().value ?? ''),
+      to: this.#from?.toString(),
       id: randomBytes(12).toString('base64url'),
       version: '1.0',
       lang: 'en',
@@ -80,17 +82,21 @@ export class Negotiation {
     this.stream.sendFeatures(this.#features());
   }
 
+  /** What an authenticated stream offers. */
+  #featuresWithin(bound: boolean): (Element | null)[] {
+    const { config, hub } = this.#server;
+    return [
+      bound ? null : el('bind', ns.bind),
+      bound ? null : el('session', ns.session, {}, el('optional', ns.session)),
+      el('sm', ns.streamManagement),
+      limitsElement(config.limits.stanzaSize.c2s),
+      ...hub.streamFeatures(this.#domain),
+    ];
+  }
+
   #features(): (Element | null)[] {
     const { config, hub, edge } = this.#server;
-    if (this.#user !== null) {
-      return [
-        el('bind', ns.bind),
-        el('session', ns.session, {}, el('optional', ns.session)),
-        el('sm', ns.streamManagement),
-        limitsElement(config.limits.stanzaSize.c2s),
-        ...hub.streamFeatures(this.#domain),
-      ];
-    }
+    if (this.#user !== null) return this.#featuresWithin(false);
     const features: (Element | null)[] = [];
     const canSecure = !this.#secured && edge.contextFor(this.#domain) !== null;
     if (canSecure) {
@@ -102,6 +108,9 @@ export class Negotiation {
         features.push(
           el('mechanisms', ns.sasl, {}, ...this.#offer.names.map(name => el('mechanism', ns.sasl, {}, name))),
         );
+        // Tokens and what is asked for in one breath are for connections that nobody reads (XEP-0388 §3).
+        this.#sasl2 = this.#secured ? new Sasl2(this.#connection(this.#offer)) : null;
+        if (this.#sasl2) features.push(this.#sasl2.feature());
         if (this.#offer.bindingTypes.length > 0) {
           const types = this.#offer.bindingTypes.map(type => el('channel-binding', ns.channelBinding, { type }));
           features.push(el('sasl-channel-binding', ns.channelBinding, {}, ...types));
@@ -128,7 +137,34 @@ export class Negotiation {
     });
   }
 
+  #connection(offer: Offer): Connection {
+    return {
+      server: this.#server,
+      stream: this.stream,
+      domain: this.#domain,
+      lang: this.#lang,
+      from: this.#from,
+      offer,
+      bindings: this.#bindings,
+      features: bound => this.#featuresWithin(bound),
+      authenticated: user => this.#authenticated(user),
+      finished: () => this.#finished(),
+      failed: (error, answer) => this.#failed(error, answer),
+    };
+  }
+
+  #authenticated(user: Jid): void {
+    const { limits } = this.#server.config;
+    this.#user = user;
+    this.stream.setLimits({ stanzaSize: limits.stanzaSize.c2s }, limits.rate.c2s);
+  }
+
   #stanza(stanza: Stanza): void {
+    if (stanza.ns === ns.sasl2 && this.#sasl2 && this.#user === null && !this.#mechanism)
+      return this.#sasl2.take(stanza);
+    if (this.#sasl2?.isUnderWay) {
+      return this.stream.close(new StreamError('policy-violation', 'an authentication is under way'));
+    }
     if (stanza.ns === ns.tls && stanza.name === 'starttls') return this.#proceed();
     if (stanza.ns === ns.sasl) return this.#sasl(stanza);
     if (stanza.ns === ns.client && stanza.name === 'iq' && this.#user === null) return this.#register(stanza);
@@ -167,19 +203,20 @@ export class Negotiation {
       this.#secured = true;
       this.#bindings = channelBindings(socket, edge.certificateOf(socket.servername || fallback) ?? undefined);
     } catch (error) {
-      this.#server.log.info({ remote: this.#remote, reason: (error as Error).message }, 'client TLS failed');
+      this.#server.log.info({ remote: this.stream.remote, reason: (error as Error).message }, 'client TLS failed');
     }
   }
 
   #sasl(stanza: Stanza): void {
-    const { config } = this.#server;
-    if (this.#user !== null || !this.#offer) return this.stream.close(new StreamError('policy-violation'));
+    if (this.#user !== null) {
+      return this.stream.close(new StreamError('policy-violation', 'the client has authenticated already'));
+    }
+    if (!this.#offer) return this.#failed(new SaslError('encryption-required'));
     if (stanza.name === 'abort') return this.#failed(new SaslError('aborted'));
     if (stanza.name === 'auth') {
       if (this.#mechanism) return this.#failed(new SaslError('malformed-request'));
       const wanted =
         /\smechanism='([^']*)'/.exec(stanza.extra)?.[1] ?? /\smechanism="([^"]*)"/.exec(stanza.extra)?.[1] ?? '';
-      if (config.clients.requireTls && !this.#secured) return this.#failed(new SaslError('encryption-required'));
       this.#mechanism = this.#offer.start(wanted);
       if (!this.#mechanism) return this.#failed(new SaslError('invalid-mechanism'));
     } else if (stanza.name !== 'response' || !this.#mechanism) {
@@ -203,29 +240,28 @@ export class Negotiation {
         return;
       }
       const user = Jid.of(outcome.user, this.#domain, '');
-      const { config, hub } = this.#server;
-      if (await hub.emit('login', user)) throw new SaslError('account-disabled');
-      this.#user = user;
+      if (await this.#server.hub.emit('login', user)) throw new SaslError('account-disabled');
+      this.#authenticated(user);
       this.stream.sendText(
         outcome.data?.length
           ? `<success xmlns='${ns.sasl}'>${base64(outcome.data)}</success>`
           : `<success xmlns='${ns.sasl}'/>`,
       );
-      this.stream.setLimits({ stanzaSize: config.limits.stanzaSize.c2s }, config.limits.rate.c2s);
       this.stream.restart();
     } catch (error) {
-      if (!(error instanceof SaslError)) this.#server.log.error({ err: error }, 'authentication could not be checked');
-      this.#failed(error instanceof SaslError ? error : new SaslError('temporary-auth-failure'));
+      this.#failed(error);
     } finally {
       this.stream.release();
     }
   }
 
-  #failed(error: SaslError): void {
+  #failed(thrown: unknown, answer: (error: SaslError) => Element = failureElement): void {
     this.#mechanism = null;
-    this.#server.log.info({ remote: this.#remote, domain: this.#domain, condition: error.condition }, 'login failed');
-    const text = error.text ? el('text', ns.sasl, { 'xml:lang': 'en' }, error.text) : null;
-    this.stream.sendElement(el('failure', ns.sasl, {}, el(error.condition, ns.sasl), text));
+    const { log } = this.#server;
+    if (!(thrown instanceof SaslError)) log.error({ err: thrown }, 'authentication could not be checked');
+    const error = thrown instanceof SaslError ? thrown : new SaslError('temporary-auth-failure');
+    log.info({ remote: this.stream.remote, domain: this.#domain, condition: error.condition }, 'login failed');
+    this.stream.sendElement(answer(error));
     if (++this.#attempts >= mostAttempts) {
       this.stream.close(new StreamError('policy-violation', 'too many attempts to authenticate'));
     }
@@ -241,7 +277,7 @@ export class Negotiation {
       return this.stream.close(new StreamError('not-authorized', 'authenticate first'));
     }
     this.stream.hold();
-    void registrar(this.#domain, stanza, query, this.#remote)
+    void registrar(this.#domain, stanza, query, this.stream.remote)
       .catch(error => stanza.refuse(error instanceof StanzaError ? error : new StanzaError('internal-server-error')))
       .then(answer => {
         this.stream.send(answer);
@@ -271,12 +307,12 @@ export class Negotiation {
     }
     this.#finished();
     // The answer is queued before anything else that the new session is sent.
-    const session = this.#server.bind(this.stream, user, wanted, this.#lang, jid =>
+    const session = this.#server.bind(this.stream, user, wanted, this.#lang, ({ jid }) =>
       this.stream.send(
         stanza.withAddresses(null, null).result(el('bind', ns.bind, {}, el('jid', ns.bind, {}, jid.toString()))),
       ),
     );
-    this.#server.log.debug({ jid: session.jid.toString(), remote: this.#remote }, 'session opened');
+    this.#server.log.debug({ jid: session.jid.toString(), remote: this.stream.remote }, 'session opened');
   }
 
   #finished(): void {
@@ -286,8 +322,17 @@ export class Negotiation {
 
   #closed(ending: Ending): void {
     this.#finished();
-    this.#server.log.debug({ remote: this.#remote, reason: ending.reason }, 'connection ended before a session');
+    this.#server.ended(
+      { remote: this.stream.remote, domain: this.#domain },
+      ending,
+      'connection ended before a session',
+    );
   }
+}
+
+function failureElement(error: SaslError): Element {
+  const text = error.text ? el('text', ns.sasl, { 'xml:lang': 'en' }, error.text) : null;
+  return el('failure', ns.sasl, {}, el(error.condition, ns.sasl), text);
 }
 
 function base64(bytes: Uint8Array): string {

@@ -55,11 +55,16 @@ export class Resumption {
   }
 
   /**
-   * Goes on with a session of the user on a new stream: `announce` tells the client (it is given `<resumed/>`) before
-   * anything else is sent. Returns the session, or `<failed/>` where there is none to go on with. Throws a StreamError
+   * Goes on with a session of the user on a new stream: `announce` tells the client (it is given `<resumed/>` and the
+   * session) before anything else is sent. Returns the session, or `<failed/>` where there is none to go on with. Throws a StreamError
    * where the client's count cannot be; the session waits on then.
    */
-  resume(stream: Stream, user: Jid, request: Element, announce: (resumed: Element) => void): ClientSession | Element {
+  resume(
+    stream: Stream,
+    user: Jid,
+    request: Element,
+    announce: (resumed: Element, session: ClientSession) => void,
+  ): ClientSession | Element {
     const previd = request.attrs.previd ?? '';
     const known = this.#resumable.get(previd);
     if (!known?.session.jid.bare.equals(user)) {
@@ -77,7 +82,7 @@ export class Resumption {
     management.detach();
     management.acknowledge(request.attrs.h);
     this.#owner.attach(session, stream);
-    announce(el('resumed', ns.streamManagement, { previd, h: String(management.received) }));
+    announce(el('resumed', ns.streamManagement, { previd, h: String(management.received) }), session);
     for (const stanza of management.unacknowledged) stream.send(stanza);
     if (management.unacknowledged.length > 0) management.request(stream);
     return session;

@@ -11,12 +11,16 @@ import { StanzaError, StreamError } from '../xmpp/errors.ts';
 import type { Jid } from '../xmpp/jid.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
-import type { Stream } from '../xmpp/stream.ts';
+
+import type { Ending, Stream } from '../xmpp/stream.ts';
+import { noteAnswer } from './forks.ts';
+
 import { checkLiveness } from './liveness.ts';
 import { Negotiation } from './negotiation.ts';
 import { failed, Resumption } from './resumption.ts';
 import { ClientSession } from './session.ts';
 import type { SessionTable } from './sessions.ts';
+import { LoginTokens } from './tokens.ts';
 
 /** What a client edge needs besides the hub. */
 export interface ClientEdge {
@@ -37,6 +41,7 @@ export class ClientServer {
   readonly table: SessionTable;
   readonly log: Log;
   readonly resumption = new Resumption(this);
+  readonly tokens: LoginTokens;
   readonly #negotiating = new Set<Negotiation>();
   readonly #watch: NodeJS.Timeout;
   #stopping = false;
@@ -46,6 +51,7 @@ export class ClientServer {
     this.table = table;
     this.edge = edge;
     this.log = hub.log.child({ room: 'c2s' });
+    this.tokens = new LoginTokens(hub);
     this.#watch = setInterval(() => checkLiveness(table.all(), this.config.clients, Date.now()), watchInterval);
     this.#watch.unref();
   }
@@ -65,7 +71,13 @@ export class ClientServer {
    * Binds a resource; one that the server makes is unguessable (RFC 6120 §7.6). `announce` tells the client its
    * JID before the session is sent anything else.
    */
-  bind(stream: Stream, user: Jid, wanted: string, lang: string, announce: (jid: Jid) => void): ClientSession {
+  bind(
+    stream: Stream,
+    user: Jid,
+    wanted: string,
+    lang: string,
+    announce: (session: ClientSession) => void,
+  ): ClientSession {
     const resource = wanted === '' ? randomBytes(9).toString('base64url') : wanted;
     const jid = user.withResource(resource);
     const other = this.table.get(jid);
@@ -73,28 +85,55 @@ export class ClientServer {
     if (other) this.finish(other, new StreamError('conflict', 'the same resource was bound by a newer session'));
     const session = new ClientSession(jid, stream, this);
     session.lang = lang;
-    announce(jid);
+    announce(session);
     this.table.add(session);
     this.attach(session, stream);
     this.hub.emit('session-opened', session);
     return session;
   }
 
+  /** Ends the earlier sessions of the same installation of a client (XEP-0386 §3.2). */
+  replace(session: ClientSession, client: string): void {
+    for (const other of this.table.of(session.jid)) {
+      if (other.client === client && other !== session) {
+        this.finish(other, new StreamError('conflict', 'the client has bound another resource'));
+      }
+    }
+    session.client = client;
+  }
+
+  /** The hosted domain that a name stands for: itself, or what it is an alias of. */
+  domainOf(name: string): string {
+    return this.config.aliases.get(name) ?? name;
+  }
+
   /** Makes a stream the session's: its input is the session's from here on. */
   attach(session: ClientSession, stream: Stream): void {
     session.stream = stream;
+    // A stream begins active (XEP-0352 §4.2), the session it resumes as well.
+    session.active = true;
     stream.handler = {
       opened: () => stream.close(new StreamError('not-well-formed')),
       stanza: stanza => this.#received(session, stream, stanza),
       closed: ending => {
+        this.ended({ remote: stream.remote, jid: session.jid.toString() }, ending, 'stream ended');
         if (session.stream !== stream) return;
         session.stream = null;
         session.management?.detach();
         if (ending.by === 'peer' && ending.error === null) session.heard();
         const waits = ending.by === 'lost' && !this.#stopping && this.resumption.wait(session);
-        if (!waits) this.gone(session);
+        if (!waits) return this.gone(session);
+        for (const stanza of session.management?.unacknowledged ?? []) this.waits(session, stanza);
       },
     };
+  }
+
+  /** Writes down how a stream ended: what we found at fault is for the operator to see. */
+  ended(who: { remote: string; domain?: string; jid?: string }, ending: Ending, otherwise: string): void {
+    const { by, error } = ending;
+    const fault = by !== 'peer' && (by === 'us' || error !== null) && error?.condition !== 'system-shutdown';
+    if (fault) this.log.info({ ...who, reason: ending.reason }, error ? 'stream error' : 'stream ended by us');
+    else this.log.debug({ ...who, reason: ending.reason }, otherwise);
   }
 
   /** Ends a session, with a stream error where one is given. */
@@ -108,6 +147,10 @@ export class ClientServer {
   overflowed(session: ClientSession, stanza: Stanza): void {
     this.finish(session, new StreamError('resource-constraint', 'too many stanzas were not acknowledged'));
     this.#readdress(session, stanza, Date.now());
+  }
+
+  waits(session: ClientSession, stanza: Stanza): void {
+    if (stanza.name === 'message') this.hub.emit('message-waiting', session, stanza);
   }
 
   /** Closes every stream properly; sessions that can be resumed are not, since they would not outlive the process. */
@@ -136,6 +179,11 @@ export class ClientServer {
       case 'enable':
         if (stanza.ns !== ns.streamManagement) break;
         return stream.sendElement(this.resumption.enable(session, stanza.element));
+      case 'active':
+      case 'inactive':
+        if (stanza.ns !== ns.clientState || !this.hub.enabled('client-state', session.jid.domain)) break;
+        session.active = stanza.name === 'active';
+        return;
       case 'resume':
         if (stanza.ns !== ns.streamManagement) break;
         return stream.sendElement(failed('unexpected-request'));
@@ -145,6 +193,9 @@ export class ClientServer {
 
   /** Stamps `from` (RFC 6120 §8.1.2.1) and the stream's language (§4.7.4), and passes the stanza on. */
   #stanza(session: ClientSession, stream: Stream, received: Stanza): void {
+    if (this.config.clients.fork && received.name === 'message') {
+      noteAnswer(session, this.table.of(session.jid), received);
+    }
     const from = received.withFrom(session.jid);
     const stanza = session.lang && !from.lang && from.name !== 'iq' ? from.withLang(session.lang) : from;
     const taken = this.#accept(session, stanza, received);
@@ -155,8 +206,8 @@ export class ClientServer {
   #accept(session: ClientSession, stanza: Stanza, received: Stanza): void | Promise<void> {
     const { malformed } = received;
     if (malformed === 'to') return session.send(stanza.error('jid-malformed', 'the address in `to` is not a JID'));
-    if (received.from && !received.from.equals(session.jid) && !received.from.equals(session.jid.bare)) {
-      session.stream?.close(new StreamError('invalid-from'));
+    if (malformed === 'from' || !speaksFor(session, received.from)) {
+      session.stream?.close(new StreamError('invalid-from', 'a client speaks for itself only'));
       return;
     }
     if (stanza.name === 'iq' && (!stanza.id || !iqTypes.has(stanza.type))) {
@@ -219,6 +270,11 @@ export class ClientServer {
       void this.hub.router.route(late.withTo(session.jid.bare), hubOrigin);
     }
   }
+}
+
+/** RFC 6120 §8.1.2.1: without `from`, or with the session's own full or bare JID. */
+function speaksFor(session: ClientSession, from: Jid | null): boolean {
+  return from === null || from.equals(session.jid) || from.equals(session.jid.bare);
 }
 
 const iqTypes = new Set(['get', 'set', 'result', 'error']);

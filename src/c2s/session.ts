@@ -7,12 +7,15 @@ import type { StreamError } from '../xmpp/errors.ts';
 import type { Jid } from '../xmpp/jid.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
 import type { Stream } from '../xmpp/stream.ts';
+import { Deferred } from './inactivity.ts';
 
 /** Who ends sessions. */
 export interface SessionKeeper {
   finish(session: ClientSession, error: StreamError | null): void;
   /** The session cannot take this stanza: too many are not acknowledged. */
   overflowed(session: ClientSession, stanza: Stanza): void;
+  /** The stanza waits for a client that was lost and may come back. */
+  waits(session: ClientSession, stanza: Stanza): void;
 }
 
 export class ClientSession implements Session {
@@ -25,12 +28,16 @@ export class ClientSession implements Session {
   lang = '';
   /** The stream, or null while the session waits to be resumed. */
   stream: Stream | null;
+  /** What identifies the client's installation, where it has said so (XEP-0388 §2.3); '' else. */
+  client = '';
   /** Stream management, once enabled. */
   management: Acknowledgements | null = null;
   readonly since = Date.now();
   /** When something last came from the client, and when it was last pinged, in ms since 1970; 0: never. */
   heardAt = Date.now();
   pinged = 0;
+  /** What waits for an inactive client; null while it is active. */
+  #deferred: Deferred | null = null;
   #notes: Map<symbol, unknown> | null = null;
   /** Who waits for the client to go on talking. */
   #written: (() => void)[] | null = null;
@@ -47,13 +54,32 @@ export class ClientSession implements Session {
     return (this.#notes ??= new Map());
   }
 
+  get active(): boolean {
+    return this.#deferred === null;
+  }
+
+  set active(active: boolean) {
+    if (active === this.active) return;
+    const deferred = this.#deferred;
+    this.#deferred = active ? null : new Deferred();
+    if (deferred) for (const stanza of deferred.empty()) this.#write(stanza);
+  }
+
   send(stanza: Stanza): void {
+    if (this.#deferred !== null) {
+      if (this.#deferred.take(stanza)) return;
+      for (const earlier of this.#deferred.empty()) this.#write(earlier);
+    }
+    this.#write(stanza);
+  }
+
+  #write(stanza: Stanza): void {
     if (this.management === null) {
       this.stream?.send(stanza);
       return;
     }
     if (!this.management.keep(stanza)) return this.#keeper.overflowed(this, stanza);
-    if (this.stream === null) return;
+    if (this.stream === null) return this.#keeper.waits(this, stanza);
     this.stream.send(stanza);
     this.management.request(this.stream);
   }

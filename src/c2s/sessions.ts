@@ -6,6 +6,7 @@ import type { Origin, Route } from '../hub/router.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import type { Jid } from '../xmpp/jid.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
+import { forked } from './forks.ts';
 import type { ClientSession } from './session.ts';
 
 const none: readonly ClientSession[] = [];
@@ -150,7 +151,9 @@ export class LocalRoute implements Route {
     }
     if (stanza.type === 'error') return;
     if (stanza.type === 'groupchat') throw new StanzaError('service-unavailable', 'that is no room');
-    const takers = recipients(this.#table.of(to), stanza.type === 'headline');
+    const { fork } = this.#hub.config.clients;
+    const able = recipients(this.#table.of(to), stanza.type === 'headline' || fork);
+    const takers = fork && stanza.type !== 'headline' ? forked(able, stanza.from) : able;
     if (takers.length === 0) return this.#undelivered(stanza, origin);
     const arrived = this.#hub.arrive(stanza, origin);
     for (const session of takers) session.send(arrived);
@@ -167,8 +170,14 @@ export class LocalRoute implements Route {
     if (!(person instanceof Promise ? await person : person)) throw new StanzaError('service-unavailable');
     const arrived = this.#hub.arrive(stanza, origin);
     this.#hub.emit('message-delivered', arrived, none, origin);
-    if (await this.#hub.emit('message-undelivered', arrived, origin)) return;
-    if (stanza.type !== 'headline') throw new StanzaError('service-unavailable');
+    const elsewhere = await this.#hub.emit('message-offline', arrived, origin);
+    try {
+      if (await this.#hub.emit('message-undelivered', arrived, origin)) return;
+    } catch (error) {
+      if (!elsewhere) throw error;
+      return;
+    }
+    if (!elsewhere && stanza.type !== 'headline') throw new StanzaError('service-unavailable');
   }
 }
 

@@ -3,6 +3,7 @@ import { UsageError } from '../hub/admin.ts';
 import { account } from './account.ts';
 import { check } from './check.ts';
 import type { Command } from './command.ts';
+import { presence } from './presence.ts';
 
 const start: Command = {
   name: 'start',
@@ -75,7 +76,7 @@ throttle reads what comes from a domain at this rate, per stream, until it is tu
   isthmus federation throttle noisy.test 8KiB/s`,
   ),
   asked('bridge', 'see the bridges', 'list | show NAME'),
-  asked('presence', 'what makes up a user’s presence', 'JID'),
+  presence,
   asked('modules', 'list the features, and the domains each is on for'),
   asked('reload', 'read the configuration and certificates anew'),
   version,

@@ -13,7 +13,7 @@ import { type Ending, Stream } from '../xmpp/stream.ts';
 import { dialbackElement, dialbackKey, sameKey } from './dialback.ts';
 import type { Verdict } from './edge.ts';
 import type { Links } from './links.ts';
-import { describe, LinkError } from './steps.ts';
+import { describe, LinkError, requestDelay } from './steps.ts';
 import { Story } from './story.ts';
 
 /** How long the peer may take to resume a stream that was lost, in ms. */
@@ -412,7 +412,7 @@ export class InboundLink {
     }
     const wanted = attrs.resume === 'true' || attrs.resume === '1';
     const id = wanted ? randomBytes(15).toString('base64url') : '';
-    this.#acks = new Acknowledgements(id, mostUnacknowledged);
+    this.#acks = new Acknowledgements(id, mostUnacknowledged, requestDelay);
     this.story.add(`stream management${wanted ? ' with resumption' : ''}`);
     const more = wanted ? { id, resume: 'true', max: String(resumableFor / 1000) } : {};
     this.stream.sendElement(el('enabled', ns.streamManagement, more));

@@ -42,6 +42,7 @@ export class Links implements Route {
   #hub!: Kernel;
   #dialer!: Dialer;
   #metrics!: FederationMetrics;
+  #stopped = false;
   #sweep: NodeJS.Timeout | undefined;
   log!: Log;
   policy!: Policy;
@@ -100,6 +101,7 @@ export class Links implements Route {
   deliver(stanza: Stanza, origin: Origin): void {
     const remote = stanza.to!.domain;
     if (origin.kind === 'link') throw notServed(remote);
+    if (this.#stopped) throw new StanzaError('remote-server-timeout', 'the hub shuts down', 'wait');
     const refusal = this.policy.refusal(remote);
     if (refusal) throw new StanzaError('not-allowed', refusal);
     this.link(stanza.from?.domain ?? '', remote).send(stanza);
@@ -305,6 +307,7 @@ export class Links implements Route {
 
   /** Closes all links properly; what still waits for one goes back to its sender. */
   async stop(): Promise<void> {
+    this.#stopped = true;
     clearInterval(this.#sweep);
     for (const { timer } of this.#resumable.values()) clearTimeout(timer);
     for (const link of this.outbound) link.close(new StanzaError('remote-server-timeout', 'the hub shuts down'));

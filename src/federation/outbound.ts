@@ -267,7 +267,7 @@ export class OutboundLink {
   /** Writes a stanza, if there is a stream with room for it. */
   #write(stanza: Stanza): boolean {
     const stream = this.#stream;
-    if (stream === null || stream.pending >= congestion) return false;
+    if (stream === null || stream.isClosing || stream.pending >= congestion) return false;
     const acks = this.#acknowledged;
     if (acks) {
       const kept = stanza.detach();
@@ -340,8 +340,10 @@ export class OutboundLink {
     this.bidi = false;
     this.story.add(`closed: ${reason}`);
     this.#become('waiting');
-    if ((this.#queue.length > 0 || this.#lost) && !this.#closing) this.open();
-    else this.#become('closed');
+    if (this.#queue.length === 0 && !this.#lost) return this.#become('closed');
+    // What came while it was being closed opens it again.
+    this.#closing = false;
+    this.open();
   }
 
   #expireIn(ms: number): void {

@@ -202,6 +202,8 @@ export const dialback: Step = {
 
 /** How many stanzas may be on their way to a peer without its acknowledgement. */
 const mostUnacknowledged = 5_000;
+/** How long a few stanzas go without a request for it, in ms. */
+export const requestDelay = 500;
 
 /** Stream management: goes on with a stream that was lost, or begins anew (XEP-0198 §3, §5). */
 export const streamManagement: Step = {
@@ -229,7 +231,7 @@ export const streamManagement: Step = {
     const { id, resume } = answer.element.attrs;
     if (answer.name === 'enabled') {
       const resumable = resume === 'true' || resume === '1';
-      making.acks = new Acknowledgements(resumable ? (id ?? '') : '', mostUnacknowledged);
+      making.acks = new Acknowledgements(resumable ? (id ?? '') : '', mostUnacknowledged, requestDelay);
       story.add(`stream management${making.acks.id ? ' with resumption' : ''}`);
     } else {
       story.add(`stream management refused: ${answer.children[0]?.name ?? answer.name}`);

@@ -1,10 +1,11 @@
 // The certificates we show: read from files and read again when these change, or made here; one TLS context a domain.
-import { constants, X509Certificate } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { constants, createPrivateKey, X509Certificate } from 'node:crypto';
+import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import { domainToASCII } from 'node:url';
 import type { Config } from './config.ts';
+import { replaceFile } from './file.ts';
 import type { Log } from './log.ts';
 
 export interface Expiry {
@@ -163,8 +164,13 @@ function read(domain: string, files: Files, minVersion: Config['tls']['minVersio
 
 function usable(files: Files): boolean {
   if (!existsSync(files.certificate) || !existsSync(files.key)) return false;
-  const { validToDate } = new X509Certificate(readFileSync(files.certificate));
-  return validToDate.getTime() - Date.now() > 30 * day;
+  try {
+    const certificate = new X509Certificate(readFileSync(files.certificate));
+    const belongs = certificate.checkPrivateKey(createPrivateKey(readFileSync(files.key)));
+    return belongs && certificate.validToDate.getTime() - Date.now() > 30 * day;
+  } catch {
+    return false; // It was being made when the hub was stopped: it is made anew.
+  }
 }
 
 /** Makes a self-signed certificate for a domain. */
@@ -172,6 +178,6 @@ async function make(domain: string, files: Files): Promise<void> {
   const { makeSelfSigned } = await import('./self-signed.ts');
   const { certificate, key } = await makeSelfSigned(domainToASCII(domain) || domain, daysMadeFor);
   mkdirSync(dirname(files.key), { recursive: true, mode: 0o700 });
-  writeFileSync(files.key, key, { mode: 0o600 });
-  writeFileSync(files.certificate, certificate);
+  replaceFile(files.key, key);
+  replaceFile(files.certificate, certificate);
 }

@@ -101,10 +101,14 @@ export interface Config {
     requireTls: boolean;
     mechanisms: string[];
     registration: boolean;
+    /** Messages to an account go to all devices until one answers, not only to those of the highest priority. */
+    fork: boolean;
     registrationLimit: RegistrationLimit;
     registrationFields: RegistrationField[];
     /** How long a lost client has to resume its session, and where it should connect; '' for anywhere. */
     resumption: { time: number; location: string };
+    /** How long a token for logging in again is good, 0 for no tokens. */
+    tokenLifetime: number;
     /** After how long a silent client is asked whether it is there, 0 for never, and how long it has to answer. */
     ping: { interval: number; timeout: number };
   };
@@ -127,6 +131,8 @@ export interface Config {
     connections: { perAddress: number; total: number };
   };
   offline: { store: boolean; exceptions: string[]; messages: number };
+  /** What push notifications tell besides that there is something. */
+  push: { sender: boolean; body: boolean };
   /** `retention` 0: for ever. */
   archive: { retention: number; default: 'always' | 'never' | 'roster' };
   /** For all domains that say nothing themselves. */
@@ -181,6 +187,7 @@ export function parseConfig(text: string, file: string, name = file): Config {
     federation: readFederation(top.section('federation')),
     limits: readLimits(top.section('limits')),
     offline: readOffline(top.section('offline')),
+    push: readPush(top.section('push')),
     archive: readArchive(top.section('archive')),
     modules: readModules(top.section('modules')),
     components: readComponents(top),
@@ -315,6 +322,7 @@ function readClients(section: Section): Config['clients'] {
     requireTls: section.boolean('require-tls', true),
     mechanisms: section.listOf('mechanisms', knownMechanisms, knownMechanisms) as string[],
     registration: section.boolean('registration', false),
+    fork: section.boolean('fork', false),
     registrationLimit: {
       accounts: limit.integer('accounts', 5, { min: 0 }),
       per: limit.duration('per', 3_600_000),
@@ -324,6 +332,7 @@ function readClients(section: Section): Config['clients'] {
       time: resumption.duration('time', 300_000),
       location: resumption.has('location') ? resumption.string('location') : '',
     },
+    tokenLifetime: section.duration('token-lifetime', 21 * 86_400_000),
     ping: { interval: ping.duration('interval', 300_000), timeout: ping.duration('timeout', 60_000) },
   };
   limit.done();
@@ -416,6 +425,12 @@ function readOffline(section: Section): Config['offline'] {
   };
   section.done();
   return offline;
+}
+
+function readPush(section: Section): Config['push'] {
+  const push = { sender: section.boolean('sender', false), body: section.boolean('body', false) };
+  section.done();
+  return push;
 }
 
 function readArchive(section: Section): Config['archive'] {

@@ -33,6 +33,11 @@ interface Registered<T> {
   what: T;
 }
 
+interface BindPart {
+  feature: string | null;
+  bound(session: Session, bind: Element): Element | null;
+}
+
 type FormSource = (domain: string) => Form | null;
 type Listener = Registered<(...args: unknown[]) => unknown>;
 
@@ -71,6 +76,7 @@ export class Kernel implements Hub {
   readonly #forms = { domain: [] as Registered<FormSource>[], account: [] as Registered<FormSource>[] };
   readonly #nodes: Registered<DiscoNodes>[] = [];
   readonly #streamFeatures: Registered<Element>[] = [];
+  readonly #bindParts: Registered<BindPart>[] = [];
   readonly commands = new AdHocCommands();
   #registrar: Registered<Registrar> | null = null;
   #config: Config;
@@ -203,6 +209,20 @@ export class Kernel implements Hub {
 
   items(domain: string): { jid: string; name?: string }[] {
     return open(this.#items, domain).flatMap(source => source(domain));
+  }
+
+  atBind(feature: string | null, bound: BindPart['bound']): void {
+    this.#bindParts.push({ gate: this.#starting, what: { feature, bound } });
+  }
+
+  /** The features that clients of a domain can ask for as they bind. */
+  bindFeatures(domain: string): string[] {
+    return open(this.#bindParts, domain).flatMap(({ feature }) => feature ?? []);
+  }
+
+  /** What the modules answer to a client that binds. */
+  bound(domain: string, session: Session, bind: Element): (Element | null)[] {
+    return open(this.#bindParts, domain).map(({ bound }) => bound(session, bind));
   }
 
   discoForm(of: 'domain' | 'account', what: FormSource): void {
@@ -386,11 +406,13 @@ function domainOf(moment: keyof Moments, subject: unknown): string | null {
     case 'session-available':
     case 'session-receptive':
     case 'session-unavailable':
+    case 'message-waiting':
     case 'message-returned':
       return (subject as Session).jid.domain;
     case 'presence-received':
     case 'domain-message':
     case 'message-delivered':
+    case 'message-offline':
     case 'message-undelivered':
       return (subject as Stanza).to!.domain;
     case 'login':

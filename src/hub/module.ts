@@ -22,6 +22,8 @@ export interface Session {
   priority: number;
   /** Whether it has asked for the roster, and so receives pushes (RFC 6121 §2.1.6). */
   interested: boolean;
+  /** Whether its user looks at the client, as far as that has said (XEP-0352): what can wait waits until then. */
+  active: boolean;
   /** What modules remember of this session, each under a symbol of its own. */
   readonly notes: Map<symbol, unknown>;
   /** Writes a stanza to the client. What it cannot take any more goes the way of stanzas for a lost session. */
@@ -100,8 +102,12 @@ export interface Moments {
   'domain-message': (stanza: Stanza, origin: Origin) => boolean | Promise<boolean>;
   /** A message for a local account was written to these sessions; to none, where none takes it. */
   'message-delivered': (stanza: Stanza, to: readonly Session[], origin: Origin) => void;
+  /** As the next, and before it: the message is not kept yet. True: it goes another way as well, and will not bounce. */
+  'message-offline': (stanza: Stanza, origin: Origin) => boolean | Promise<boolean>;
   /** A message for a local account found no session that takes it. True: kept; else it bounces. */
   'message-undelivered': (stanza: Stanza, origin: Origin) => boolean | Promise<boolean>;
+  /** A message is for a session whose client was lost, but may come back for it (XEP-0198 §5). */
+  'message-waiting': (session: Session, stanza: Stanza) => void;
   /** A lost session did not take this message. True: it is dealt with; else it goes the way of new ones. */
   'message-returned': (session: Session, stanza: Stanza) => boolean;
   /** A roster item of a local user changed (RFC 6121 §2, §3). */
@@ -163,6 +169,11 @@ export interface Hub {
   /** Adds a source of the domain's disco#items. */
   itemsFrom(source: (domain: string) => { jid: string; name?: string }[]): void;
   items(domain: string): { jid: string; name?: string }[];
+  /**
+   * Takes part in the binding of a resource by SASL2 (XEP-0386 §3): `feature` is announced (null: nothing is), and
+   * `bound` answers with what goes into `<bound/>`. It is given what the client asks, `<bind/>` as a whole.
+   */
+  atBind(feature: string | null, bound: (session: Session, bind: Element) => Element | null): void;
   /** Adds a form to disco#info (XEP-0128); null: none for that domain. */
   discoForm(of: 'domain' | 'account', source: (domain: string) => Form | null): void;
   discoForms(of: 'domain' | 'account', domain: string): Form[];

@@ -6,6 +6,7 @@ import { StanzaError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import { Stanza } from '../xmpp/stanza.ts';
+import { compositionOf } from './composition.ts';
 import { rostersOf } from './rosters.ts';
 
 const mostBlocked = 1_000;
@@ -171,7 +172,8 @@ function tell(hub: Hub, user: Jid, jids: readonly Jid[], type: '' | 'unavailable
     for (const { contact } of covered) {
       for (const session of hub.sessions.of(user)) {
         if (!session.presence) continue;
-        const stanza = type === '' ? session.presence : Stanza.of('presence', { from: session.jid, type });
+        const stanza =
+          type === '' ? compositionOf(hub).shown(session) : Stanza.of('presence', { from: session.jid, type });
         void hub.router.route(stanza.withTo(jid.isBare ? contact : jid), hubOrigin);
       }
     }

@@ -37,6 +37,10 @@ export const carbons: Module = {
         throw new StanzaError('not-allowed', 'carbons are for the users of this server, by their own account');
       });
     }
+    hub.atBind(ns.carbons, (session, bind) => {
+      if (bind.child('enable', ns.carbons)) turn(session, true);
+      return null;
+    });
     hub.on('session-closed', session => turn(session, false));
 
     const copy = (stanza: Stanza, direction: Direction, of: readonly Session[], except: readonly Session[]): void => {

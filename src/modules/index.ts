@@ -5,7 +5,9 @@ import { announcements } from './announcements.ts';
 import { archive } from './archive/archive.ts';
 import { blocking } from './blocking.ts';
 import { carbons } from './carbons.ts';
+import { clientState } from './client-state.ts';
 import { commands } from './commands.ts';
+import { composition } from './composition.ts';
 import { contacts } from './contacts.ts';
 import { disco } from './disco.ts';
 import { externalServices } from './external-services.ts';
@@ -14,6 +16,7 @@ import { offline } from './offline.ts';
 import { ping } from './ping.ts';
 import { presence } from './presence.ts';
 import { privateStorage } from './private.ts';
+import { push } from './push/push.ts';
 import { registration } from './registration.ts';
 import { roster } from './roster.ts';
 import { search } from './search.ts';
@@ -23,16 +26,20 @@ import { vcard } from './vcard.ts';
 import { version } from './version.ts';
 
 export { exportUser, importUser } from './accounts-file.ts';
+export { compositionOf, thirdPresence, userOf } from './composition.ts';
 export { removeAccount } from './removal.ts';
 
 export const modules: readonly Module[] = [
   blocking,
   sharedGroups,
   roster,
+  composition,
   presence,
+  push,
   offline,
   archive,
   carbons,
+  clientState,
   disco,
   commands,
   contacts,

@@ -2,6 +2,7 @@
 import type { Hub, Module, Session } from '../hub/module.ts';
 import { el } from '../xmpp/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
+import type { Jid } from '../xmpp/jid.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import { Stanza } from '../xmpp/stanza.ts';
 import { stableId } from './archive/stable-ids.ts';
@@ -22,6 +23,11 @@ export const offline: Module = {
     hub.feature('domain', 'msgoffline');
     hub.on('message-undelivered', stanza => (keeps(hub, stanza) ? keep(hub, stanza) : false));
     hub.on('session-receptive', session => underWay.deliver(session));
+    // A client that binds so reads the archive: it gets from here only what is not in there (XEP-0386 §3.2).
+    hub.atBind(null, ({ jid }) => {
+      if (hub.enabled('archive', jid.domain)) underWay.dropArchived(jid.bare);
+      return null;
+    });
     // What a lost session has not taken is still in the store, and goes to the next one from there.
     hub.on('message-returned', (_session, stanza) => underWay.has(stanza));
     hub.on('session-closed', session => underWay.ended(session));
@@ -107,6 +113,16 @@ class UnderWay {
         known.delete(id);
         if (known.size === 0) this.#users.delete(user);
       });
+    }
+  }
+
+  /** Forgets what the user's archive has as well. */
+  dropArchived(user: Jid): void {
+    const { store } = this.#hub;
+    const known = this.#users.get(user.toString());
+    for (const row of store.prepare('SELECT id, stanza FROM offline WHERE user = ?').all(user.toString())) {
+      if (known?.has(Number(row.id)) || stableId(Stanza.parse(row.stanza as Uint8Array), user) === null) continue;
+      store.prepare('DELETE FROM offline WHERE id = ?').run(row.id);
     }
   }
 

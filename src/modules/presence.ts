@@ -4,6 +4,7 @@ import { hubOrigin } from '../hub/router.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { Stanza } from '../xmpp/stanza.ts';
+import { compositionOf } from './composition.ts';
 import { rostersOf } from './rosters.ts';
 import { isSubscription, receiveSubscription, sendSubscription } from './subscription.ts';
 
@@ -16,6 +17,7 @@ export const presence: Module = {
   name: 'presence',
   implements: ['RFC 6121 §3', 'RFC 6121 §4'],
   start(hub) {
+    compositionOf(hub).broadcast = (session, stanza) => broadcast(hub, session, stanza);
     hub.on('session-sent', (session, stanza) => (stanza.name === 'presence' ? sent(hub, session, stanza) : false));
     hub.on('presence-received', stanza => received(hub, stanza));
     hub.on('session-closed', session => {
@@ -52,8 +54,11 @@ function sent(hub: Hub, session: Session, stanza: Stanza): boolean | Promise<boo
   const receptive = priority >= 0 && (first || session.priority < 0);
   session.presence = stanza.detach();
   session.priority = priority;
-  if (first) becomeAvailable(hub, session, session.presence);
-  else broadcast(hub, session, session.presence);
+  const composition = compositionOf(hub);
+  const shown = composition.said(session);
+  if (first) becomeAvailable(hub, session, shown);
+  else broadcast(hub, session, shown);
+  composition.refresh(session.jid, session);
   if (receptive) hub.emit('session-receptive', session);
   return true;
 }
@@ -82,7 +87,7 @@ function becomeAvailable(hub: Hub, session: Session, stanza: Stanza): void {
   const { items } = rostersOf(hub).of(session.jid);
   broadcast(hub, session, stanza);
   for (const other of hub.sessions.of(session.jid)) {
-    if (other !== session && other.presence) session.send(other.presence.withTo(session.jid));
+    if (other !== session && other.presence) session.send(compositionOf(hub).shown(other).withTo(session.jid));
   }
   const user = session.jid.bare;
   for (const item of items.values()) {
@@ -91,7 +96,7 @@ function becomeAvailable(hub: Hub, session: Session, stanza: Stanza): void {
     }
     if (item.pending !== null) session.send(Stanza.parse(Buffer.from(item.pending)).withAddresses(item.contact, user));
   }
-  hub.emit('session-available', session, stanza);
+  hub.emit('session-available', session, session.presence!);
 }
 
 /** Sends presence to all who are to see it; each copy shares the payload's bytes (RFC 6121 §4.2.2, §4.4.2). */
@@ -114,6 +119,7 @@ function goUnavailable(hub: Hub, session: Session, stanza: Stanza): void {
   broadcast(hub, session, stanza);
   session.presence = null;
   session.priority = 0;
+  compositionOf(hub).refresh(session.jid);
   endDirected(hub, session, stanza);
   hub.emit('session-unavailable', session, stanza);
 }
@@ -165,6 +171,6 @@ async function answerProbe(hub: Hub, probe: Stanza): Promise<void> {
   }
   const available = hub.sessions.of(user).filter(session => session.presence !== null);
   const asked = user.resource === '' ? available : available.filter(session => session.jid.equals(user));
-  for (const session of asked) await answer(session.presence!.withTo(watcher));
+  for (const session of asked) await answer(compositionOf(hub).shown(session).withTo(watcher));
   if (asked.length === 0) await answer(Stanza.of('presence', { from: user, to: watcher, type: 'unavailable' }));
 }

@@ -2,6 +2,7 @@
 import type { Hub } from '../hub/module.ts';
 import type { Jid } from '../xmpp/jid.ts';
 import { Stanza } from '../xmpp/stanza.ts';
+import { compositionOf } from './composition.ts';
 import { type RosterItem, rostersOf } from './rosters.ts';
 
 export type SubscriptionType = 'subscribe' | 'subscribed' | 'unsubscribe' | 'unsubscribed';
@@ -165,7 +166,8 @@ export function cancelSubscriptions(hub: Hub, user: Jid, item: RosterItem): void
 /** Sends a contact the presence of each of the user's resources. */
 function sendPresence(hub: Hub, user: Jid, contact: Jid): void {
   for (const session of hub.sessions.of(user)) {
-    if (session.presence) void hub.router.route(session.presence.withTo(contact), { kind: 'hub', name: 'presence' });
+    if (!session.presence) continue;
+    void hub.router.route(compositionOf(hub).shown(session).withTo(contact), { kind: 'hub', name: 'presence' });
   }
 }
 

@@ -1,5 +1,5 @@
 // The store on node:sqlite: one connection, write-ahead log, commits in groups, and the disk flush off the event loop.
-import { closeSync, fdatasync, fsyncSync, mkdirSync, openSync } from 'node:fs';
+import { accessSync, closeSync, constants, fdatasync, fsyncSync, mkdirSync, openSync, statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { type Migration, type Statement, type Store, StoreError } from '../hub/store.ts';
@@ -55,6 +55,8 @@ function makeFile(path: string): void {
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === 'EEXIST') return;
+    if (code === 'EROFS')
+      throw new StoreError(`${directory} is on a read-only file system; the hub needs to write there`);
     if (code === 'ENOSPC') throw new StoreError(`${path}: the disk is full; free space and start again`);
     throw new StoreError(`${path} cannot be made: ${code}; check that this user can write to its directory`);
   }
@@ -83,6 +85,7 @@ function known(error: unknown, path: string): StoreError | null {
     case 8: // SQLITE_READONLY
       return new StoreError(`${path} is read-only; the hub needs to write there`);
     case 10: // SQLITE_IOERR
+      if (isFull(path)) return new StoreError(`${path}: the disk is full; free space`);
       return new StoreError(`${path}: the disk failed (${message}); check it before you go on`);
     case 11: // SQLITE_CORRUPT
     case 26: // SQLITE_NOTADB
@@ -90,9 +93,30 @@ function known(error: unknown, path: string): StoreError | null {
     case 13: // SQLITE_FULL
       return new StoreError(`${path}: the disk is full; free space`);
     case 14: // SQLITE_CANTOPEN
+      if (isReadOnly(path))
+        return new StoreError(`${path} is on a read-only file system; the hub needs to write there`);
       return new StoreError(`${path} cannot be opened; check that it is a file and that this user can write to it`);
     default:
       return null;
+  }
+}
+
+/** COMPAT(SQLite): it calls the shared memory that finds no room on the disk an I/O error. */
+function isFull(path: string): boolean {
+  try {
+    const { bavail, bsize } = statfsSync(dirname(path));
+    return bavail * bsize < 64 * 1024;
+  } catch {
+    return false;
+  }
+}
+
+function isReadOnly(path: string): boolean {
+  try {
+    accessSync(path, constants.W_OK);
+    return false;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EROFS';
   }
 }
 

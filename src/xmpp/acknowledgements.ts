@@ -6,6 +6,9 @@ import { ns } from './namespaces.ts';
 import type { Stanza } from './stanza.ts';
 import type { Stream } from './stream.ts';
 
+/** So many stanzas are worth a request of their own. */
+const batch = 50;
+
 const requestText = `<r xmlns='${ns.streamManagement}'/>`;
 
 export class Acknowledgements {
@@ -22,15 +25,21 @@ export class Acknowledgements {
   /** As `acknowledged`, but never beginning anew. */
   #total = 0;
   readonly #waiting: { total: number; then: () => void }[] = [];
+  readonly #patience: number;
+  #timer: NodeJS.Timeout | undefined;
   /** When the peer was asked (ms since 1970) and has not answered yet; 0: it was not. */
   #asked = 0;
   #stream: Stream | null = null;
   readonly #pending = new Set<Promise<unknown>>();
 
-  /** `limit` is the most stanzas that wait for an acknowledgement. */
-  constructor(id: string, limit: number) {
+  /**
+   * `limit` is the most stanzas that wait for an acknowledgement. With `patience` (ms), fewer than a batch of stanzas
+   * wait so long before it is asked for: on a quiet stream asking at once would double the traffic.
+   */
+  constructor(id: string, limit: number, patience = 0) {
     this.id = id;
     this.#limit = limit;
+    this.#patience = patience;
   }
 
   /** The stanzas that were sent and not acknowledged, oldest first. */
@@ -65,6 +74,17 @@ export class Acknowledgements {
   /** Asks for an acknowledgement behind what this turn writes, unless one is on its way (XEP-0198 §4). */
   request(stream: Stream): void {
     if (this.#asked > 0) return;
+    if (this.#patience > 0 && this.#queue.length < batch) {
+      this.#timer ??= setTimeout(() => this.#ask(stream), this.#patience).unref();
+    } else {
+      this.#ask(stream);
+    }
+  }
+
+  #ask(stream: Stream): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#asked > 0 || this.#queue.length === 0) return;
     this.#asked = Date.now();
     this.#stream = stream;
     atEndOfTurn(this);
@@ -125,6 +145,8 @@ export class Acknowledgements {
 
   /** The stream is gone or replaced: the next stanza asks anew. */
   detach(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
     this.#asked = 0;
     this.#stream = null;
   }

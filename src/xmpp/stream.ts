@@ -73,6 +73,8 @@ export class Stream {
   socket: Socket;
   handler: StreamHandler;
   readonly contentNs: string;
+  /** The address of the peer; it outlives the connection, for the log. */
+  readonly remote: string;
   readonly scanner: Scanner;
   /** Bytes read and written, for metrics. */
   bytesIn = 0;
@@ -93,6 +95,7 @@ export class Stream {
     this.socket = socket;
     this.handler = handler;
     this.contentNs = options.contentNs;
+    this.remote = socket.remoteAddress ?? '';
     this.#rate = options.rate;
     this.#tokens = burst(options.rate);
     this.#backlog = options.backlog ?? 8 * 1024 * 1024;
@@ -221,7 +224,8 @@ export class Stream {
     }
     this.flush();
     const plain = this.socket;
-    plain.removeAllListeners('data').removeAllListeners('end').removeAllListeners('close').removeAllListeners('drain');
+    // Others count on learning that the connection is closed: only our own listener goes.
+    plain.removeAllListeners('data').removeAllListeners('end').removeAllListeners('drain').off('close', this.#onClose);
     const secured =
       'server' in options
         ? new tls.TLSSocket(plain, { ...options.server, isServer: true })
@@ -298,14 +302,16 @@ export class Stream {
       socket.destroy();
     });
     socket.on('end', () => socket.end());
-    socket.on('close', () =>
-      this.#end(
-        this.#closing
-          ? { by: 'us', error: this.#error, reason: this.#error?.message ?? 'closed' }
-          : { by: 'lost', error: null, reason: 'the connection was closed without </stream:stream>' },
-      ),
-    );
+    socket.on('close', this.#onClose);
   }
+
+  readonly #onClose = (): void => {
+    this.#end(
+      this.#closing
+        ? { by: 'us', error: this.#error, reason: this.#error?.message ?? 'closed' }
+        : { by: 'lost', error: null, reason: 'the connection was closed without </stream:stream>' },
+    );
+  };
 
   #data(chunk: Buffer): void {
     this.bytesIn += chunk.length;
@@ -334,8 +340,9 @@ export class Stream {
     setTimeout(() => this.#held === 0 && this.socket.resume(), (-this.#tokens / this.#rate) * 1000).unref();
   }
 
+  /** What was on its way when we closed still counts, as long as there was no error (RFC 6120 §4.4). */
   #received(stanza: Stanza): void {
-    if (this.#closing) return;
+    if (this.#ended) return;
     if (stanza.ns === ns.streams && stanza.name === 'error') return this.#errorByPeer(stanza);
     this.handler.stanza(stanza);
   }

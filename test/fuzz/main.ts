@@ -1,10 +1,14 @@
 // Runs the fuzzers for a number of seconds (the argument, 60 if there is none), each from a new seed or from FUZZ_SEED.
 import { fuzzAddresses } from './addresses.ts';
+import { fuzzCalendar } from './calendar.ts';
 import { type Budget, type FuzzResult, fuzzScanner } from './scanner.ts';
+import { fuzzSip } from './sip.ts';
 
 const targets: { name: string; run(budget: Budget, seed: number): FuzzResult; share: number }[] = [
-  { name: 'scanner', run: fuzzScanner, share: 0.8 },
+  { name: 'scanner', run: fuzzScanner, share: 0.4 },
   { name: 'addresses', run: fuzzAddresses, share: 0.2 },
+  { name: 'calendar', run: fuzzCalendar, share: 0.2 },
+  { name: 'sip', run: fuzzSip, share: 0.2 },
 ];
 
 const seconds = Number(process.argv[2] ?? 60);

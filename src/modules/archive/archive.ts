@@ -5,7 +5,7 @@ import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { ns } from '../../xmpp/namespaces.ts';
 import type { Stanza } from '../../xmpp/stanza.ts';
-import { Messages } from './messages.ts';
+import { type Added, Messages } from './messages.ts';
 import { ArchivePreferences } from './preferences.ts';
 import { answerQuery, metadata, queryForm } from './query.ts';
 import { belongsInArchive } from './rules.ts';
@@ -16,7 +16,7 @@ const expiryInterval = 600_000;
 const underWay = Symbol('archive query under way');
 
 /** The message that was last archived as sent: for the sender's other devices, and for the recipient's archive. */
-let lastSent: { stanza: Stanza; place: number; id: () => string } | null = null;
+let lastSent: { stanza: Stanza; added: Added; id: () => string } | null = null;
 
 /** The message as its sender's other devices get it: with the id in the sender's archive (XEP-0313 §3.4). */
 export function asArchivedBySender(stanza: Stanza): Stanza {
@@ -33,6 +33,7 @@ export const archive: Module = {
     const marks = ['#extended', '#groupchat-field'].map(mark => ns.archive + mark);
     hub.feature('account', ns.archive, ...marks, ns.stableIds, ns.resultSet);
     answerRequests(hub, messages, preferences);
+    hub.atBind(null, ({ jid }) => metadata(messages, jid.bare));
 
     const wanted = (user: Jid, contact: Jid, stanza: Stanza) =>
       belongsInArchive(stanza) && preferences.wants(user, contact);
@@ -42,11 +43,11 @@ export const archive: Module = {
       if (!hub.enabled('archive', user.domain)) return stanza;
       const sent = withoutForgedIds(stanza, user);
       if (!wanted(user, sent.to!, sent)) return sent;
-      const place = messages.add(user, sent.to!, sent);
-      const id = () => messages.idOf(user, place);
+      const added = messages.add(user, sent.to!, sent);
+      const id = () => messages.idOf(added);
       // What users send to themselves stands in the archive once.
       const passed = sent.to!.bare.equals(user) ? identified(sent, user, id()) : sent;
-      lastSent = passed === sent ? { stanza: sent, place, id } : null;
+      lastSent = passed === sent ? { stanza: sent, added, id } : null;
       return passed;
     });
     hub.arrival((stanza, origin) => {
@@ -57,10 +58,11 @@ export const archive: Module = {
         if (known !== null && messages.placeOf(user, known) !== null) return stanza;
       }
       const clean = withoutForgedIds(stanza, user);
-      if (!wanted(user, contact, clean)) return clean;
-      const shared = lastSent?.stanza === clean && messages.share(lastSent.place, user, contact);
-      const place = shared ? lastSent!.place : messages.add(user, contact, clean);
-      return identified(clean, user, messages.idOf(user, place));
+      // What a user here has just sent to this one stands once for both.
+      const sent = lastSent?.stanza === clean ? lastSent.added : null;
+      if (sent === null ? !wanted(user, contact, clean) : !preferences.wants(user, contact)) return clean;
+      const shared = sent !== null && messages.share(sent, user, contact);
+      return identified(clean, user, messages.idOf(shared ? sent : messages.add(user, contact, clean)));
     });
     // What is archived is kept: it does not bounce where it is not stored besides.
     hub.on('message-undelivered', stanza =>

@@ -20,13 +20,13 @@ const schema = [
    CREATE TABLE archive_users (id INTEGER PRIMARY KEY, user TEXT NOT NULL UNIQUE);
    CREATE TABLE archive (
      place INTEGER PRIMARY KEY, user INTEGER, contact INTEGER, resource TEXT,
-     user2 INTEGER, contact2 INTEGER, resource2 TEXT, stanza BLOB NOT NULL);
+     user2 INTEGER, contact2 INTEGER, resource2 TEXT, salt INTEGER NOT NULL, stanza BLOB NOT NULL);
    CREATE TABLE archive_index (
      user INTEGER, place INTEGER, contact INTEGER NOT NULL, PRIMARY KEY (user, place)) WITHOUT ROWID`,
 ];
 
 const joined = 'archive_index AS i JOIN archive AS a ON a.place = i.place';
-const row = '(?, ?, ?, ?, ?, ?, ?, ?)';
+const row = '(?, ?, ?, ?, ?, ?, ?, ?, ?)';
 const inserts = {
   1: `INSERT INTO archive VALUES ${row}`,
   16: `INSERT INTO archive VALUES ${Array(16).fill(row).join(', ')}`,
@@ -55,10 +55,20 @@ export interface ArchivedMessage {
   readonly stanza: Stanza;
 }
 
-/** A message that is not in the store yet. */
-interface Pending {
+/** A message that was added. */
+export interface Added {
   readonly place: number;
-  readonly values: SqlValue[];
+  readonly salt: number;
+}
+
+/** A message that is not in the store yet. */
+interface Pending extends Added {
+  readonly user: Jid;
+  readonly contact: Jid;
+  /** The second archive that it belongs to. */
+  other: Jid | null;
+  otherContact: Jid | null;
+  readonly stanza: Stanza;
 }
 
 export class Messages {
@@ -85,23 +95,22 @@ export class Messages {
     this.#unindexed = this.#last > indexed ? mostUnindexed : 0;
   }
 
-  /** Puts a message at the end of a user's archive and answers its place. `contact` is the other side's address. */
-  add(user: Jid, contact: Jid, stanza: Stanza): number {
+  /** Puts a message at the end of a user's archive. `contact` is the other side's address. */
+  add(user: Jid, contact: Jid, stanza: Stanza): Added {
     const place = (this.#last = Math.max(this.#last + 1, Date.now() * placesPerMs));
-    const values = [this.#user(user), this.#contact(contact), contact.resource, null, null, null, stanza.toBytes()];
-    this.#pending.push({ place, values: [place, ...values] });
+    const added = { place, salt: this.#ids.salt(), user, contact, other: null, otherContact: null, stanza };
+    this.#pending.push(added);
     if (this.#pending.length >= mostPending) this.#write();
     else this.#later ??= setTimeout(() => this.#write(), writeDelay);
-    return place;
+    return added;
   }
 
-  /** Puts the message at that place into a second archive as well. False: it is too late for that. */
-  share(place: number, user: Jid, contact: Jid): boolean {
+  /** Puts the message into a second archive as well. False: it is too late for that. */
+  share(added: Added, user: Jid, contact: Jid): boolean {
     const last = this.#pending[this.#pending.length - 1];
-    if (last?.place !== place) return false;
-    last.values[4] = this.#user(user);
-    last.values[5] = this.#contact(contact);
-    last.values[6] = contact.resource;
+    if (last !== added) return false;
+    last.other = user;
+    last.otherContact = contact;
     return true;
   }
 
@@ -111,19 +120,20 @@ export class Messages {
     return this.#store.durable();
   }
 
-  /** The id that clients see of a place in a user's archive. */
-  idOf(user: Jid, place: number): string {
-    return this.#ids.seal(this.#user(user), place);
+  /** The id that clients see of a message. */
+  idOf({ salt, place }: Added): string {
+    return this.#ids.seal(salt, place);
   }
 
   /** The place of the message of that id in a user's archive; null where there is none. */
   placeOf(user: Jid, id: string): number | null {
-    const place = this.#ids.open(this.#user(user), id);
-    if (place === null) return null;
+    const opened = this.#ids.open(id);
+    if (opened === null) return null;
     this.#write();
-    const row = this.#store.prepare('SELECT user, user2 FROM archive WHERE place = ?').get(place);
+    const found = this.#store.prepare('SELECT user, user2, salt FROM archive WHERE place = ?').get(opened.place);
+    if (found?.salt !== opened.salt) return null;
     const number = this.#user(user);
-    return row && (row.user === number || row.user2 === number) ? place : null;
+    return found.user === number || found.user2 === number ? opened.place : null;
   }
 
   /** The first place of a moment, and the first behind it: a moment lasts a millisecond. */
@@ -139,10 +149,12 @@ export class Messages {
     const { where, values } = this.#selected(user, selection);
     const order = backwards ? 'DESC' : 'ASC';
     const rows = this.#store
-      .prepare(`SELECT a.place, a.stanza FROM ${joined} WHERE ${where} ORDER BY i.place ${order} LIMIT ? OFFSET ?`)
+      .prepare(
+        `SELECT a.place, a.salt, a.stanza FROM ${joined} WHERE ${where} ORDER BY i.place ${order} LIMIT ? OFFSET ?`,
+      )
       .all(...values, limit, skip);
     if (backwards) rows.reverse();
-    return rows.map(row => this.#message(user, row));
+    return rows.map(found => this.#message(found));
   }
 
   /** How many messages of the selection there are, counting no further than `most`. */
@@ -201,10 +213,10 @@ export class Messages {
     if (user !== null) this.#store.prepare('DELETE FROM archive_index WHERE user = ? AND place = ?').run(user, place);
   }
 
-  #message(user: Jid, row: Row): ArchivedMessage {
+  #message(row: Row): ArchivedMessage {
     const place = Number(row.place);
     return {
-      id: this.idOf(user, place),
+      id: this.#ids.seal(Number(row.salt), place),
       place,
       at: new Date(Math.floor(place / placesPerMs)),
       stanza: Stanza.parse(row.stanza as Uint8Array),
@@ -242,11 +254,26 @@ export class Messages {
     for (const size of [16, 1] as const) {
       const insert = this.#store.prepare(inserts[size]);
       for (; at + size <= pending.length; at += size) {
-        insert.run(...pending.slice(at, at + size).flatMap(({ values }) => values));
+        insert.run(...pending.slice(at, at + size).flatMap(added => this.#valuesOf(added)));
       }
     }
     this.#unindexed += pending.length;
     if (this.#unindexed >= mostUnindexed) this.#index();
+  }
+
+  #valuesOf({ place, salt, user, contact, other, otherContact, stanza }: Pending): SqlValue[] {
+    const second = other && otherContact;
+    return [
+      place,
+      this.#user(user),
+      this.#contact(contact),
+      contact.resource,
+      second && this.#user(other),
+      second && this.#contact(otherContact),
+      second && otherContact.resource,
+      salt,
+      stanza.toBytes(),
+    ];
   }
 
   /** Brings the index up to date. */

@@ -1,37 +1,72 @@
 // The ids of archived messages, which say nothing and cannot be guessed (XEP-0359 §3, §6), and those that others forge.
-import { type Cipheriv, createCipheriv, createDecipheriv } from 'node:crypto';
+import { createCipheriv, randomBytes } from 'node:crypto';
 import { Jid } from '../../xmpp/jid.ts';
 import { ns } from '../../xmpp/namespaces.ts';
 import type { Stanza } from '../../xmpp/stanza.ts';
 
-/** Seals a user's number and a place into an id: one block of AES, 22 characters. Nothing need be kept to open it. */
+/** Salts that are made at once: one by one, each would cost as much as a hundred do together. */
+const atOnce = 512;
+
+/**
+ * Makes ids of 18 characters: a random salt of 48 bits, and the place behind a mask that only the key makes of the
+ * salt. The salt is kept with the message; an id opens without a look into the store.
+ */
 export class StableIds {
   readonly #key: Uint8Array;
-  readonly #cipher: Cipheriv;
-  readonly #block = Buffer.alloc(16);
+  #salts: Buffer = Buffer.alloc(0);
+  #masks: Buffer = Buffer.alloc(0);
+  #next = 0;
+  readonly #id = Buffer.alloc(13);
 
   /** `key` is of 16 bytes. */
   constructor(key: Uint8Array) {
     this.#key = key;
-    // Each block stands alone, so one cipher does for all of them.
-    this.#cipher = createCipheriv('aes-128-ecb', key, null).setAutoPadding(false);
   }
 
-  seal(user: number, place: number): string {
-    this.#block.writeUIntBE(user, 2, 6);
-    this.#block.writeUIntBE(Math.floor(place / 0x10000), 8, 6);
-    this.#block.writeUInt16BE(place % 0x10000, 14);
-    return this.#cipher.update(this.#block).toString('base64url');
+  /** A salt for a new message. */
+  salt(): number {
+    if (this.#next * 6 >= this.#salts.length) this.#refill();
+    return this.#salts.readUIntBE(6 * this.#next++, 6);
   }
 
-  /** The place in an id of that user, or null where it is none of ours. */
-  open(user: number, id: string): number | null {
-    if (!/^[\w-]{22}$/.test(id)) return null;
-    const cipher = createDecipheriv('aes-128-ecb', this.#key, null).setAutoPadding(false);
-    const block = cipher.update(Buffer.from(id, 'base64url'));
-    if (block.readUInt16BE(0) !== 0 || block.readUIntBE(2, 6) !== user) return null;
-    const place = block.readUIntBE(8, 6) * 0x10000 + block.readUInt16BE(14);
-    return Number.isSafeInteger(place) ? place : null;
+  /** The id of a place; quickest for the salt that was made last. */
+  seal(salt: number, place: number): string {
+    const last = this.#next - 1;
+    const known = last >= 0 && this.#salts.readUIntBE(6 * last, 6) === salt;
+    const mask = known ? this.#masks : this.#masksOf([salt]);
+    const from = known ? 16 * last : 0;
+    this.#id.writeUIntBE(salt, 0, 6);
+    this.#id.writeUIntBE(Math.floor(place / 0x100_0000), 6, 4);
+    this.#id.writeUIntBE(place % 0x100_0000, 10, 3);
+    for (let n = 0; n < 7; n++) this.#id[6 + n] ^= mask[from + n];
+    return this.#id.toString('base64url');
+  }
+
+  /** The salt and the place in an id, or null where it cannot be one. */
+  open(id: string): { salt: number; place: number } | null {
+    if (!/^[\w-]{18}$/.test(id)) return null;
+    const bytes = Buffer.from(id, 'base64url');
+    if (bytes.length !== 13 || bytes.toString('base64url') !== id) return null;
+    const salt = bytes.readUIntBE(0, 6);
+    const mask = this.#masksOf([salt]);
+    for (let n = 0; n < 7; n++) bytes[6 + n] ^= mask[n];
+    const place = bytes.readUIntBE(6, 4) * 0x100_0000 + bytes.readUIntBE(10, 3);
+    return Number.isSafeInteger(place) ? { salt, place } : null;
+  }
+
+  #refill(): void {
+    const salts = randomBytes(6 * atOnce);
+    this.#salts = salts;
+    this.#masks = this.#masksOf(Array.from({ length: atOnce }, (_, n) => salts.readUIntBE(6 * n, 6)));
+    this.#next = 0;
+  }
+
+  /** One block of AES for each salt. */
+  #masksOf(salts: readonly number[]): Buffer {
+    const blocks = Buffer.alloc(16 * salts.length);
+    for (const [n, salt] of salts.entries()) blocks.writeUIntBE(salt, 16 * n, 6);
+    // Each block stands for itself: no two salts are alike but by chance.
+    return createCipheriv('aes-128-ecb', this.#key, null).setAutoPadding(false).update(blocks);
   }
 }
 

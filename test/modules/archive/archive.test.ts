@@ -289,7 +289,7 @@ describe('archive', () => {
     const refused: [Record<string, string | string[]> | null, string, string][] = [
       [null, '<after>no-such-id</after>', 'item-not-found'],
       [null, '<before>no-such-id</before>', 'item-not-found'],
-      [null, '<after>AAAAAAAAAAAAAAAAAAAAAA</after>', 'item-not-found'],
+      [null, '<after>AAAAAAAAAAAAAAAAAA</after>', 'item-not-found'],
       [{ 'after-id': 'no-such-id' }, '', 'item-not-found'],
       [{ 'before-id': 'no-such-id' }, '', 'item-not-found'],
       [{ ids: ['A', 'no-such-id'] }, '', 'item-not-found'],
