@@ -24,6 +24,7 @@ import type {
   Sessions,
 } from './module.ts';
 import { type Filter, hubOrigin, type Origin, type Route, Router } from './router.ts';
+import { type Service, Services } from './services.ts';
 import type { Store } from './store.ts';
 import { type Gate, Switches } from './switches.ts';
 
@@ -55,6 +56,7 @@ export interface HubParts {
   store: Store;
   sessions: Sessions;
   directories: ReadonlyMap<string, Directory>;
+  services?: Services;
 }
 
 /** The requests that may wait for an answer at once: each is one of ours, so this bounds a mistake, not a peer. */
@@ -66,6 +68,7 @@ export class Kernel implements Hub {
   readonly store: Store;
   readonly sessions: Sessions;
   readonly router: Router;
+  readonly services: Services;
   readonly #directories: ReadonlyMap<string, Directory>;
   readonly #handlers = new Map<string, Registered<{ scope: IqScope; handler: IqHandler }>[]>();
   readonly #arrivals: Registered<Arrival>[] = [];
@@ -100,6 +103,7 @@ export class Kernel implements Hub {
     this.metrics = parts.metrics;
     this.store = parts.store;
     this.sessions = parts.sessions;
+    this.services = parts.services ?? new Services();
     this.#directories = parts.directories;
     const stanzas = parts.metrics.counter('isthmus_stanzas_total', 'Stanzas routed, by the edge they came in by', [
       'kind',
@@ -209,6 +213,10 @@ export class Kernel implements Hub {
 
   items(domain: string): { jid: string; name?: string }[] {
     return open(this.#items, domain).flatMap(source => source(domain));
+  }
+
+  serve(service: Service): void {
+    this.services.add(service, this.config);
   }
 
   atBind(feature: string | null, bound: BindPart['bound']): void {
@@ -414,6 +422,7 @@ function domainOf(moment: keyof Moments, subject: unknown): string | null {
     case 'message-delivered':
     case 'message-offline':
     case 'message-undelivered':
+    case 'message-kept':
       return (subject as Stanza).to!.domain;
     case 'login':
     case 'reported':
