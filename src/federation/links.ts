@@ -227,7 +227,7 @@ export class Links implements Route {
     ];
     for (const link of links) {
       if (link instanceof OutboundLink) link.close(null);
-      else link.stream.close();
+      else link.close();
     }
     return links.length;
   }
@@ -388,7 +388,7 @@ export class Links implements Route {
       if (link.lastUsed >= limit || link.queued > 0 || link.state === 'connecting') continue;
       link.close(null);
     }
-    for (const link of this.inbound) if (link.lastUsed < limit) link.stream.close();
+    for (const link of this.inbound) if (link.lastUsed < limit) link.close();
   }
 }
 
