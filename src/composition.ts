@@ -26,6 +26,7 @@ import { Kernel } from './hub/hub.ts';
 import { ConnectionGuard, formatEndpoint, type Listening, listen } from './hub/listener.ts';
 import { createLog, type Log } from './hub/log.ts';
 import { createMetrics, type Metrics } from './hub/metrics.ts';
+import { Services } from './hub/services.ts';
 import type { Store } from './hub/store.ts';
 import { version } from './hub/version.ts';
 import { exportUser, importUser, moduleNames, modules, removeAccount } from './modules/index.ts';
@@ -156,18 +157,20 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
   const sessions = new LocalRoute(table);
   const components = new ComponentServer();
   const bridges = new BridgeHost(kinds);
+  const services = new Services();
   const links = new Links();
   const directories = openDirectories(config, store, log);
   undo.push(() => directories.close());
   const groups = new GroupRoute(directories);
   const attachment = config.attach ? new Attachment({ ...config.attach, resolver }, () => hub) : null;
   const shared = new SharedDomains({ bridges, sessions, links: attachment ?? links });
-  const hub: Kernel = new Kernel({ config, log, metrics, store, sessions: table, directories }, [
+  const hub: Kernel = new Kernel({ config, log, metrics, store, sessions: table, directories, services }, [
     shared,
     bridges,
     components,
     groups,
     sessions,
+    services,
     attachment ?? links,
   ]);
   sessions.attach(hub);
@@ -202,6 +205,7 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
     scramSecret: Buffer.from(keptSecret(config.data, 'scram')),
   });
   for (const module of modules) await hub.start(module);
+  await certificates.cover(services.domains);
   await bridges.start();
   undo.push(() => bridges.stop());
   attachment?.start();
@@ -244,6 +248,8 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
       // What needs a restart keeps its old values until then.
       config = { ...next, data: config.data, listen: config.listen, attach: config.attach, bridges: config.bridges };
       hub.config = config;
+      services.configure(config);
+      await certificates.cover(services.domains);
       void directories.followAliases(() => config, taken);
       guard.perAddress = config.limits.connections.perAddress;
       guard.total = config.limits.connections.total;

@@ -1,5 +1,6 @@
 // The table of client sessions, and the route for the domains hosted here (RFC 6121 §8).
 
+import { checkCrossing } from '../hub/crossing.ts';
 import type { Kernel } from '../hub/hub.ts';
 import type { Session, Sessions } from '../hub/module.ts';
 import type { Origin, Route } from '../hub/router.ts';
@@ -82,7 +83,7 @@ export class LocalRoute implements Route {
   }
 
   deliver(stanza: Stanza, origin: Origin): void | Promise<void> {
-    if (origin.kind === 'session') this.#checkCrossing(stanza);
+    if (origin.kind === 'session') checkCrossing(this.#hub.config, stanza, stanza.to!.domain);
     switch (stanza.name) {
       case 'message':
         return this.#message(stanza, origin);
@@ -90,18 +91,6 @@ export class LocalRoute implements Route {
         return this.#presence(stanza, origin);
       default:
         return this.#iq(stanza, origin);
-    }
-  }
-
-  /** `cross-domain`: whether users of one hosted domain reach another hosted domain. */
-  #checkCrossing(stanza: Stanza): void {
-    const from = stanza.from!.domain;
-    const to = stanza.to!.domain;
-    if (from === to || !this.#hub.hosts(from) || stanza.isError || stanza.type === 'result') return;
-    const { policy, exceptions } = this.#hub.config.crossDomain;
-    const excepted = exceptions.includes(from) || exceptions.includes(to);
-    if ((policy === 'open') === excepted) {
-      throw new StanzaError('not-allowed', `${from} and ${to} do not exchange stanzas here (cross-domain)`);
     }
   }
 

@@ -50,11 +50,18 @@ export class Certificates {
   static async open(config: Config, more: readonly string[], log: Log): Promise<Certificates> {
     const certificates = new Certificates(config, log);
     for (const domain of config.domains.keys()) await certificates.#load(domain);
-    for (const domain of more) if (!certificates.#covering(domain)) await certificates.#load(domain);
+    await certificates.cover(more);
     certificates.#timer = setInterval(() => certificates.refresh(), watchInterval);
     certificates.#timer.unref();
     certificates.#warn();
     return certificates;
+  }
+
+  /** Makes certificates for those domains that none has the name of. */
+  async cover(domains: readonly string[]): Promise<void> {
+    for (const domain of domains) {
+      if (!this.#entries.has(domain) && !this.#covering(domain)) await this.#load(domain);
+    }
   }
 
   /** The context of a domain: its own, or one whose certificate has its name too. */

@@ -24,6 +24,7 @@ import type {
   Sessions,
 } from './module.ts';
 import { type Filter, hubOrigin, type Origin, type Route, Router } from './router.ts';
+import { type Service, Services } from './services.ts';
 import type { Store } from './store.ts';
 import { type Gate, Switches } from './switches.ts';
 
@@ -55,6 +56,7 @@ export interface HubParts {
   store: Store;
   sessions: Sessions;
   directories: ReadonlyMap<string, Directory>;
+  services?: Services;
 }
 
 /** The requests that may wait for an answer at once: each is one of ours, so this bounds a mistake, not a peer. */
@@ -66,6 +68,7 @@ export class Kernel implements Hub {
   readonly store: Store;
   readonly sessions: Sessions;
   readonly router: Router;
+  readonly services: Services;
   readonly #directories: ReadonlyMap<string, Directory>;
   readonly #handlers = new Map<string, Registered<{ scope: IqScope; handler: IqHandler }>[]>();
   readonly #arrivals: Registered<Arrival>[] = [];
@@ -75,7 +78,7 @@ export class Kernel implements Hub {
   readonly #items: Registered<(domain: string) => { jid: string; name?: string }[]>[] = [];
   readonly #forms = { domain: [] as Registered<FormSource>[], account: [] as Registered<FormSource>[] };
   readonly #nodes: Registered<DiscoNodes>[] = [];
-  readonly #streamFeatures: Registered<Element>[] = [];
+  readonly #streamFeatures: Registered<Element | ((domain: string) => Element | null)>[] = [];
   readonly #bindParts: Registered<BindPart>[] = [];
   readonly commands = new AdHocCommands();
   #registrar: Registered<Registrar> | null = null;
@@ -100,6 +103,7 @@ export class Kernel implements Hub {
     this.metrics = parts.metrics;
     this.store = parts.store;
     this.sessions = parts.sessions;
+    this.services = parts.services ?? new Services();
     this.#directories = parts.directories;
     const stanzas = parts.metrics.counter('isthmus_stanzas_total', 'Stanzas routed, by the edge they came in by', [
       'kind',
@@ -211,6 +215,10 @@ export class Kernel implements Hub {
     return open(this.#items, domain).flatMap(source => source(domain));
   }
 
+  serve(service: Service): void {
+    this.services.add(service, this.config);
+  }
+
   atBind(feature: string | null, bound: BindPart['bound']): void {
     this.#bindParts.push({ gate: this.#starting, what: { feature, bound } });
   }
@@ -248,13 +256,15 @@ export class Kernel implements Hub {
     this.commands.add({ offered: at => isOpen(gate, at.domain), ...command });
   }
 
-  streamFeature(what: Element): void {
+  streamFeature(what: Element | ((domain: string) => Element | null)): void {
     this.#streamFeatures.push({ gate: this.#starting, what });
   }
 
   /** The features that a client of a domain sees once it is authenticated. */
   streamFeatures(domain: string): Element[] {
-    return open(this.#streamFeatures, domain);
+    return open(this.#streamFeatures, domain)
+      .map(what => (typeof what === 'function' ? what(domain) : what))
+      .filter(what => what !== null);
   }
 
   set registrar(what: Registrar) {
@@ -414,6 +424,7 @@ function domainOf(moment: keyof Moments, subject: unknown): string | null {
     case 'message-delivered':
     case 'message-offline':
     case 'message-undelivered':
+    case 'message-kept':
       return (subject as Stanza).to!.domain;
     case 'login':
     case 'reported':

@@ -10,6 +10,7 @@ import type { Directory } from './directory.ts';
 import type { Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import type { Filter, Origin, Router } from './router.ts';
+import type { Service } from './services.ts';
 import type { Store } from './store.ts';
 
 /** A client's bound session, as modules see it. */
@@ -72,8 +73,9 @@ export type IqHandler = (request: Request) => Element | Stanza | null | Promise<
 export type IqScope = 'domain' | 'account' | 'own-account' | 'any';
 
 /**
- * Answers discovery of nodes at the domain or at accounts (XEP-0030 §3.2, §4.2). Null: the node is none of its own. An
- * address that the request may not see has been refused before.
+ * Answers discovery of nodes at the domain or at accounts (XEP-0030 §3.2, §4.2). Null: the node is none of its own. Of
+ * accounts anybody may ask, so a source decides who gets to know what. Items are asked for a node of '' as well: that
+ * is the account itself.
  */
 export interface DiscoNodes {
   info?(node: string, request: Request): Element | null | Promise<Element | null>;
@@ -106,6 +108,8 @@ export interface Moments {
   'message-offline': (stanza: Stanza, origin: Origin) => boolean | Promise<boolean>;
   /** A message for a local account found no session that takes it. True: kept; else it bounces. */
   'message-undelivered': (stanza: Stanza, origin: Origin) => boolean | Promise<boolean>;
+  /** A message was kept for a local user who is away; `waiting` are kept now. */
+  'message-kept': (stanza: Stanza, waiting: number) => void | Promise<void>;
   /** A message is for a session whose client was lost, but may come back for it (XEP-0198 §5). */
   'message-waiting': (session: Session, stanza: Stanza) => void;
   /** A lost session did not take this message. True: it is dealt with; else it goes the way of new ones. */
@@ -169,6 +173,8 @@ export interface Hub {
   /** Adds a source of the domain's disco#items. */
   itemsFrom(source: (domain: string) => { jid: string; name?: string }[]): void;
   items(domain: string): { jid: string; name?: string }[];
+  /** Serves domains of the module's own; an address that the configuration names goes where that says. */
+  serve(service: Service): void;
   /**
    * Takes part in the binding of a resource by SASL2 (XEP-0386 §3): `feature` is announced (null: nothing is), and
    * `bound` answers with what goes into `<bound/>`. It is given what the client asks, `<bind/>` as a whole.
@@ -184,7 +190,7 @@ export interface Hub {
   command(command: AdHocCommand): void;
   readonly commands: AdHocCommands;
   /** Adds to the stream features that a client sees once it is authenticated. */
-  streamFeature(element: Element): void;
+  streamFeature(feature: Element | ((domain: string) => Element | null)): void;
   /** Takes over in-band registration before authentication (XEP-0077 §3.1): answers the request, whole. */
   registrar: Registrar;
   /** Ends the whole hub after `delay` ms, or restarts it. Throws a StanzaError where nothing would start or stop it. */

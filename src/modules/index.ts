@@ -3,7 +3,10 @@ import type { Module } from '../hub/module.ts';
 import { administration } from './administration.ts';
 import { announcements } from './announcements.ts';
 import { archive } from './archive/archive.ts';
+import { avatars } from './avatars.ts';
 import { blocking } from './blocking.ts';
+import { bookmarks } from './bookmarks.ts';
+import { caps } from './caps.ts';
 import { carbons } from './carbons.ts';
 import { clientState } from './client-state.ts';
 import { commands } from './commands.ts';
@@ -16,6 +19,8 @@ import { offline } from './offline.ts';
 import { ping } from './ping.ts';
 import { presence } from './presence.ts';
 import { privateStorage } from './private.ts';
+import { pep } from './pubsub/personal.ts';
+import { pubsub } from './pubsub/service.ts';
 import { push } from './push/push.ts';
 import { registration } from './registration.ts';
 import { roster } from './roster.ts';
@@ -30,9 +35,12 @@ export { compositionOf, thirdPresence, userOf } from './composition.ts';
 export { removeAccount } from './removal.ts';
 
 export const modules: readonly Module[] = [
+  avatars,
   blocking,
   sharedGroups,
   roster,
+  caps,
+  pep,
   composition,
   presence,
   push,
@@ -41,6 +49,8 @@ export const modules: readonly Module[] = [
   carbons,
   clientState,
   disco,
+  pubsub,
+  bookmarks,
   commands,
   contacts,
   externalServices,

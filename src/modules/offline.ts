@@ -68,6 +68,7 @@ async function keep(hub: Hub, stanza: Stanza): Promise<boolean> {
     .prepare('INSERT INTO offline (user, stanza, at) VALUES (?, ?, ?)')
     .run(user, stamped.toBytes(), now.getTime());
   await hub.store.durable();
+  await hub.emit('message-kept', stanza, Number(row?.n) + 1);
   return true;
 }
 

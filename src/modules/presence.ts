@@ -4,6 +4,7 @@ import { hubOrigin } from '../hub/router.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { Stanza } from '../xmpp/stanza.ts';
+import { withCaps, withoutKnownCaps } from './caps.ts';
 import { compositionOf } from './composition.ts';
 import { rostersOf } from './rosters.ts';
 import { isSubscription, receiveSubscription, sendSubscription } from './subscription.ts';
@@ -50,14 +51,14 @@ function sent(hub: Hub, session: Session, stanza: Stanza): boolean | Promise<boo
     return true;
   }
   const priority = priorityOf(stanza);
-  const first = session.presence === null;
-  const receptive = priority >= 0 && (first || session.priority < 0);
-  session.presence = stanza.detach();
+  const before = session.presence;
+  const receptive = priority >= 0 && (before === null || session.priority < 0);
+  session.presence = withCaps(before, stanza).detach();
   session.priority = priority;
   const composition = compositionOf(hub);
   const shown = composition.said(session);
-  if (first) becomeAvailable(hub, session, shown);
-  else broadcast(hub, session, shown);
+  if (before === null) becomeAvailable(hub, session, shown);
+  else broadcast(hub, session, withoutKnownCaps(before, shown));
   composition.refresh(session.jid, session);
   if (receptive) hub.emit('session-receptive', session);
   return true;

@@ -4,6 +4,7 @@ import { el } from '../xmpp/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import { parseElement } from '../xmpp/payload.ts';
+import { takeAvatar, withAvatar } from './avatars.ts';
 import { completeVcard } from './directory-vcard.ts';
 import { portableElement } from './portable.ts';
 
@@ -29,14 +30,15 @@ export const vcard: Module = {
       const user = to.bare.toString();
       if (stanza.type === 'get') {
         const row = select.get(user);
-        const stored = row ? parseElement(String(row.vcard)) : null;
+        const stored = withAvatar(hub, to.bare, from, row ? parseElement(String(row.vcard)) : null);
         const vcard = await completeVcard(hub, to.bare, from, stored);
         if (vcard) return vcard;
         if (from.bare.equals(to.bare)) return el('vCard', ns.vcard);
-        throw new StanzaError('item-not-found');
+        // An account without a vCard and an address without an account look the same (XEP-0054 §3.3).
+        throw new StanzaError('service-unavailable');
       }
       if (!from.bare.equals(to.bare)) throw new StanzaError('forbidden', 'that vCard is not yours');
-      const text = query.toString();
+      const text = (await takeAvatar(hub, to.bare, query)).toString();
       if (text.length > largest) throw new StanzaError('not-acceptable', `a vCard has at most ${largest} characters`);
       hub.store.prepare('INSERT OR REPLACE INTO vcards (user, vcard) VALUES (?, ?)').run(user, text);
       await hub.store.durable();

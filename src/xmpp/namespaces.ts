@@ -65,6 +65,19 @@ export const ns = {
   validate: 'http://jabber.org/protocol/xdata-validate',
   resultSet: 'http://jabber.org/protocol/rsm',
   xhtml: 'http://jabber.org/protocol/xhtml-im',
+  pubsubOwner: 'http://jabber.org/protocol/pubsub#owner',
+  pubsubErrors: 'http://jabber.org/protocol/pubsub#errors',
+  capsOptimize: 'http://jabber.org/protocol/caps#optimize',
+  avatarData: 'urn:xmpp:avatar:data',
+  avatarMetadata: 'urn:xmpp:avatar:metadata',
+  avatarConversion: 'urn:xmpp:pep-vcard-conversion:0',
+  vcardUpdate: 'vcard-temp:x:update',
+  vcard4: 'urn:ietf:params:xml:ns:vcard-4.0',
+  contacts: 'urn:xmpp:contacts',
+  bookmarks: 'urn:xmpp:bookmarks:1',
+  bookmarksConversion: 'urn:xmpp:bookmarks:1#compat',
+  bookmarksPepConversion: 'urn:xmpp:bookmarks:1#compat-pep',
+  privateBookmarks: 'storage:bookmarks',
 } as const;
 
 /** Whether `name` is one of the three content namespaces, which mean the same thing on their own streams (RFC 6120 §4.8.2). */

@@ -115,6 +115,8 @@ describe('a start that fails', () => {
       'dialback.secret',
       'hub.test.crt',
       'hub.test.key',
+      'pubsub.hub.test.crt',
+      'pubsub.hub.test.key',
       'scram.secret',
     ]);
     assert.equal(existsSync(join(half.path, 'data/admin.sock')), false);

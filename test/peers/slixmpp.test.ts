@@ -20,7 +20,8 @@ describe('slixmpp', () => {
   });
   after(() => hub.close());
 
-  it('logs in over STARTTLS and over direct TLS, and chats both ways', async () => {
+  /** Runs a script with the two of them, and gives all that they saw. */
+  async function seenBy(name: string): Promise<Record<string, unknown>> {
     const setup = {
       host: '127.0.0.1',
       starttls: hub.listening.c2s[0].port,
@@ -28,20 +29,41 @@ describe('slixmpp', () => {
       ca: join(hub.directory, 'ca.crt'),
       password: 'secret',
     };
-    const script = join(import.meta.dirname, 'slixmpp', 'talk.py');
+    const script = join(import.meta.dirname, 'slixmpp', name);
     // Debian's own Python has slixmpp, whichever Python comes first on the path.
     const { stdout } = await promisify(execFile)('/usr/bin/python3', [script, JSON.stringify(setup)], {
       timeout: 45_000,
     });
-    const seen = Object.assign(
+    return Object.assign(
       {},
       ...stdout
         .trim()
         .split('\n')
         .map(line => JSON.parse(line) as object),
     );
+  }
+
+  it('logs in over STARTTLS and over direct TLS, and chats both ways', async () => {
+    const seen = await seenBy('talk.py');
     assert.equal(seen.juliet, 'from slixmpp 爱');
     assert.equal(seen.romeo, 'back again');
     assert.equal(seen.ping, true);
+  });
+
+  it('shares tunes, avatars and nodes', async () => {
+    assert.deepEqual(await seenBy('eventing.py'), {
+      tune: 'Dance of the Knights',
+      tune_from: 'romeo@hub.test',
+      nick: 'Ro',
+      avatar: true,
+      photo: true,
+      subscription: 'subscribed',
+      news: 'one',
+      title: 'open',
+      closed: 'not-allowed',
+      items: ['one'],
+      nodes: ['news'],
+      identities: ['account/registered', 'pubsub/pep'],
+    });
   });
 });

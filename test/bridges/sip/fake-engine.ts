@@ -96,7 +96,8 @@ export class FakeEngine implements Engine {
     let over = false;
     const subscription: SubscriptionIn = {
       id: `${from} ${to}`,
-      request: incoming,
+      from,
+      to,
       event: 'presence',
       eventId: '',
       expires: 3600,

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readPidf } from '../../../src/bridges/sip/pidf.ts';
 import { openMemory } from '../../../src/store/sqlite.ts';
 import { type Desk, sit } from './desk.ts';
-import type { FakeDialog } from './fake-engine.ts';
+import { type FakeDialog, request } from './fake-engine.ts';
 
 const alice = 'sip:alice@sip.test';
 const juliet = 'sip:juliet@hub.test';
@@ -60,7 +60,7 @@ describe('SIP users who watch XMPP users', () => {
   it('say who they are', async () => {
     const dialog = await desk.engine.subscribes(alice, juliet);
     assert.equal(dialog.answer.status, 200);
-    const named = { ...dialog.subscription.request, displayName: 'Alice <3' };
+    const named = { ...request('SUBSCRIBE', alice, juliet), displayName: 'Alice <3' };
     await desk.engine.handler.subscribe!(named, dialog.subscription);
     assert.match(desk.told[1], /<nick xmlns='http:\/\/jabber.org\/protocol\/nick'>Alice &lt;3<\/nick>/);
   });

@@ -1,0 +1,121 @@
+// What owners do with nodes: make, configure, purge and delete them (XEP-0060 §8.1–§8.5).
+import { randomBytes } from 'node:crypto';
+import { type Element, el } from '../../xmpp/element.ts';
+import { StanzaError } from '../../xmpp/errors.ts';
+import type { Jid } from '../../xmpp/jid.ts';
+import { ns } from '../../xmpp/namespaces.ts';
+import { configFormElement, configured } from './config.ts';
+import { refusal, unsupported } from './errors.ts';
+import { forgetLast, sendLast, tellConfigured, tellDeleted, tellPurged } from './events.ts';
+import type { Host } from './host.ts';
+import { limits, type Node, type NodeConfig } from './node.ts';
+import { type Call, nameOf, ownedNode, submitted, type UseCases } from './requests.ts';
+
+export const creatorCases: UseCases = { 'set create': create };
+
+export const ownerCases: UseCases = {
+  'get default': ({ host, action }) => {
+    const { type = 'leaf' } = action.attrs;
+    if (type !== 'leaf') throw unsupported('collections');
+    return owner(el('default', ns.pubsubOwner, {}, configFormElement('form', host.defaults)));
+  },
+  'get configure': call => {
+    const node = ownedNode(call);
+    return owner(el('configure', ns.pubsubOwner, { node: node.name }, configFormElement('form', node.config)));
+  },
+  'set configure': configure,
+  'set delete': remove,
+  'set purge': purge,
+};
+
+/** The answer to an owner. */
+export function owner(...children: Element[]): Element {
+  return el('pubsub', ns.pubsubOwner, {}, ...children);
+}
+
+/** Throws the StanzaError that forbids somebody to make another node there. */
+export function checkNewNode(host: Host, who: Jid, name: string): void {
+  const refused = host.refuseCreator(who, name);
+  if (refused) throw refused;
+  const creator = who.bare.toString();
+  if (
+    host.nodes.of(host.address).size >= limits.serviceNodes ||
+    host.nodes.countOf(host.address, creator) >= limits.nodes
+  ) {
+    throw refusal('policy-violation', 'max-nodes-exceeded', `you have ${limits.nodes} nodes`, 'wait');
+  }
+}
+
+async function create({ host, from, pubsub, action }: Call): Promise<Element | null> {
+  const wanted = nameOf(action);
+  if (wanted && host.nodes.get(host.address, wanted)) throw new StanzaError('conflict', 'there is such a node already');
+  const { type = 'leaf' } = action.attrs;
+  if (type !== 'leaf') throw unsupported('collections');
+  const name = wanted || randomBytes(12).toString('base64url');
+  checkNewNode(host, from, name);
+  const node = host.nodes.create(host.address, name, from.bare.toString(), newConfig(host.defaults, pubsub, action));
+  if (!host.implied(node, from)) host.nodes.affiliate(node, from.bare.toString(), 'owner');
+  await host.hub.store.durable();
+  return wanted ? null : el('pubsub', ns.pubsub, {}, el('create', ns.pubsub, { node: name }));
+}
+
+/** What `<configure/>` says of a node that is being made (XEP-0060 §8.1.3). */
+function newConfig(defaults: NodeConfig, pubsub: Element, action: Element): NodeConfig {
+  const configure = pubsub.child('configure');
+  if (!configure) return defaults;
+  const all = pubsub.all();
+  if (configure.attrs.node !== undefined || all.indexOf(configure) < all.indexOf(action)) {
+    throw new StanzaError('bad-request', '<configure/> follows <create/> and names no node');
+  }
+  const values = submitted(configure);
+  return values ? configured(defaults, values) : defaults;
+}
+
+async function configure(call: Call): Promise<null> {
+  const { host, action } = call;
+  const node = ownedNode(call);
+  const x = action.child('x', ns.data);
+  if (!x) throw new StanzaError('bad-request', 'a form is expected');
+  const values = submitted(action);
+  if (!values) return null;
+  const before = node.config;
+  host.nodes.configure(node, configured(before, values));
+  forgetLast(node);
+  if (!node.config.persistItems && before.persistItems) host.nodes.items.purge(node);
+  else host.nodes.items.trim(node, node.config.maxItems);
+  await host.hub.store.durable();
+  if (node.config.notifyConfig) tellConfigured(host, node);
+  // Those who gain access get what they missed (XEP-0060 §12.2).
+  if (before.accessModel !== node.config.accessModel && node.config.sendLast === 'on_sub_and_presence') {
+    for (const to of host.recipients(node)) sendLast(host, node, to);
+  }
+  return null;
+}
+
+async function purge(call: Call): Promise<null> {
+  const { host } = call;
+  const node = ownedNode(call);
+  if (!node.config.persistItems) throw unsupported('persistent-items');
+  const ids = host.nodes.items.ids(node, limits.items);
+  host.nodes.items.purge(node);
+  host.changed?.(node, ids, null);
+  await host.hub.store.durable();
+  tellPurged(host, node);
+  return null;
+}
+
+async function remove(call: Call): Promise<null> {
+  const node = ownedNode(call);
+  await removeNode(call.host, node, call.action.child('redirect')?.attrs.uri ?? '');
+  return null;
+}
+
+/** Deletes a node; its subscribers learn of it, and of the node that takes its place where a URI is given. */
+export async function removeNode(host: Host, node: Node, redirect = ''): Promise<void> {
+  if (redirect.length > 1_024) throw new StanzaError('not-acceptable', 'the URI is too long');
+  if (node.config.notifyDelete) tellDeleted(host, node, redirect);
+  const ids = host.nodes.items.ids(node, limits.items);
+  host.nodes.remove(node);
+  host.changed?.(node, ids, null);
+  await host.hub.store.durable();
+}
