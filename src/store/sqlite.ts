@@ -133,6 +133,9 @@ class SqliteStore implements Store {
   readonly #statements = new Map<string, SqliteStatement>();
   /** Whether the group's transaction is open. */
   #open = false;
+  /** How many writes were begun in it, and how many of them before the atomic step that is under way. */
+  #writes = 0;
+  #before = 0;
   #savepoints = 0;
   #later: NodeJS.Timeout | null = null;
   #soon: NodeJS.Immediate | null = null;
@@ -179,6 +182,7 @@ class SqliteStore implements Store {
   }
 
   atomic<T>(work: () => T): T {
+    if (this.#savepoints === 0) this.#before = this.#open ? this.#writes : 0;
     this.begin();
     const name = `s${this.#savepoints++}`;
     try {
@@ -225,7 +229,9 @@ class SqliteStore implements Store {
 
   /** Opens the group's transaction, unless it is open. Throws StoreError. */
   begin(): void {
+    this.#writes++;
     if (this.#open) return;
+    this.#writes = 1;
     try {
       this.#database.exec('BEGIN IMMEDIATE');
     } catch (error) {
@@ -238,7 +244,11 @@ class SqliteStore implements Store {
   /** What to throw for an error of a statement. On some, SQLite takes back the whole transaction: then the group is lost. */
   failed(error: unknown): unknown {
     const failure = known(error, this.#path) ?? error;
-    if (this.#open && !this.#database.isTransaction) this.#lose(storeError(failure, this.#path));
+    if (this.#open && !this.#database.isTransaction) {
+      // Where the write that failed was the only one, whoever made it knows, and nobody else has lost anything.
+      const others = this.#savepoints > 0 ? this.#before > 0 : this.#writes > 1;
+      this.#lose(storeError(failure, this.#path), others);
+    }
     return failure;
   }
 
@@ -262,14 +272,14 @@ class SqliteStore implements Store {
   }
 
   /** What was written in this group is gone: whoever waits for it is told, or else who asks next. */
-  #lose(failure: StoreError): void {
+  #lose(failure: StoreError, others = true): void {
     this.#open = false;
     try {
       if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
     } catch {
       // There is nothing left to take back.
     }
-    if (this.#waiters.length === 0) this.#lost = failure;
+    if (this.#waiters.length === 0 && others) this.#lost = failure;
     for (const waiter of this.#waiters.splice(0)) waiter.reject(failure);
   }
 
