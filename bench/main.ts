@@ -6,6 +6,7 @@ import { scenarios } from './load/scenarios.ts';
 import { type Security, servers, startHubProcess } from './load/servers.ts';
 
 const usage = `npm run bench -- [--seconds N] [--only NAME] [--security plain|tls] [SCENARIO…]
+BENCH_YAML in the environment is added to the hub's configuration: BENCH_YAML='modules: { archive: true }'
 scenarios: ${scenarios.map(({ name }) => name).join(', ')}`;
 
 const { values, positionals } = parseArgs({

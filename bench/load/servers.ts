@@ -61,6 +61,7 @@ dns: { servers: ["${zones.server.host}:${zones.server.port}"] }
 federation: { security: ${security === 'plain' ? 'verified' : 'trusted'} }
 limits: { rate: { c2s: 0, s2s: 0 }, connections: { per-address: 100000, total: 200000 } }
 components: { ${componentDomain}: { secret: ${secret} } }
+${process.env.BENCH_YAML ?? ''}
 `,
   );
   const running = await startProcess(

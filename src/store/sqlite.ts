@@ -7,7 +7,9 @@ import { WriteAheadLog } from './log.ts';
 import { SqliteStatement } from './statement.ts';
 
 /** How long writes that nobody waits for may wait for others, in ms. */
-const commitDelay = 10;
+const commitDelay = 100;
+/** The same where a loss would be noticed, in ms. */
+const soonDelay = 10;
 const mostStatements = 500;
 
 /** Opens (and makes, where it is new) a database file. Throws StoreError saying why it cannot be used. */
@@ -138,6 +140,8 @@ class SqliteStore implements Store {
   #before = 0;
   #savepoints = 0;
   #later: NodeJS.Timeout | null = null;
+  /** Whether `#later` is soon. */
+  #hurried = false;
   #soon: NodeJS.Immediate | null = null;
   #waiters: Waiter[] = [];
   #flushing = false;
@@ -214,6 +218,13 @@ class SqliteStore implements Store {
     });
   }
 
+  commitSoon(): void {
+    if (!this.#open || this.#hurried) return;
+    this.#hurried = true;
+    clearTimeout(this.#later ?? undefined);
+    this.#later = setTimeout(() => this.#commit(), soonDelay);
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return;
     try {
@@ -257,6 +268,7 @@ class SqliteStore implements Store {
     if (this.#later) clearTimeout(this.#later);
     if (this.#soon) clearImmediate(this.#soon);
     this.#later = this.#soon = null;
+    this.#hurried = false;
     if (this.#open) {
       try {
         this.#database.exec('COMMIT');

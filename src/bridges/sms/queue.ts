@@ -408,7 +408,9 @@ export class SmsQueue {
   }
 
   #run(sql: string, ...values: Parameters<ReturnType<Store['prepare']>['run']>): { changes: number } {
-    return this.#store.prepare(sql).run(...values);
+    const result = this.#store.prepare(sql).run(...values);
+    this.#store.commitSoon();
+    return result;
   }
 }
 
