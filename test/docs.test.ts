@@ -29,7 +29,7 @@ describe('the documents', () => {
 
 /** Sections whose keys are names of the operator's. */
 const named =
-  /^(domains|modules|domains\.NAME\.modules|components|directories|bridges|external-services|federation\.partners|directories\.NAME\.bases|bridges\.NAME\.(routes|brokers|smscs|mail-domains)|attach\.secrets)$/;
+  /^(domains|modules|domains\.NAME\.modules|components|directories|bridges|external-services|federation\.partners|directories\.NAME\.bases|bridges\.NAME\.(routes|brokers|smscs|mail-domains|credentials|digest\.accounts)|attach\.secrets)$/;
 
 /** The dotted paths of all keys of the example, names of the operator's as NAME. */
 function keysOf(value: unknown, path: string): string[] {

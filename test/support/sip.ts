@@ -48,6 +48,7 @@ export class SipSide {
   readonly #config: EngineConfig;
   readonly #events = new EventEmitter().setMaxListeners(0);
   readonly #close: () => void;
+  #stopped = false;
   /** What every request is answered with, before anybody sees it; null: nothing special. */
   answers: (request: SipRequest) => SipAnswer | null | Promise<SipAnswer | null> = () => null;
 
@@ -131,7 +132,10 @@ export class SipSide {
     }
   }
 
+  /** A second call does nothing. */
   async stop(): Promise<void> {
+    if (this.#stopped) return;
+    this.#stopped = true;
     await this.engine.stop();
     this.#close();
   }
@@ -228,6 +232,20 @@ export class SipPerson {
       },
     );
     return sight;
+  }
+
+  /** Registers where the side's requests go, for so many seconds; 0 takes it back. */
+  registers(expires = 600): Promise<SipResponse> {
+    return this.#side.engine.send({
+      method: 'REGISTER',
+      uri: `sip:${this.#side.domain}`,
+      from: this.uri,
+      to: this.uri,
+      headers: [
+        ['Contact', `<sip:${this.name}@127.0.0.1:${this.#side.port};transport=tcp>`],
+        ['Expires', String(expires)],
+      ],
+    });
   }
 
   publishes(document: string | Uint8Array, headers: [string, string][] = []): Promise<SipResponse> {

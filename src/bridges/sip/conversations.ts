@@ -21,10 +21,13 @@ import type { SipAnswer, SipRequest, SipResponse } from './engine.ts';
 import { answerTo, errorIn, errorOf } from './errors.ts';
 import { Memory } from './memory.ts';
 import type { Surroundings } from './surroundings.ts';
+import { Tally } from './tally.ts';
 import { splitText } from './text.ts';
 
 /** Messages of one pair that may wait: somebody who writes faster than the peer answers hears of it. */
 const mostOfPair = 200;
+/** How much of the queue one sender can have. */
+const shareOfOne = 0.1;
 
 /** What waits to be sent to SIP. */
 interface Waiting {
@@ -44,6 +47,7 @@ export class Conversations {
   /** By sender and recipient: what waits behind the message under way. */
   readonly #lines = new Map<string, Waiting[]>();
   #waiting = 0;
+  readonly #bySender = new Tally();
   /** SIP users whose software writes CPIM, and those whose software does not know is-composing. */
   readonly #writesCpim = new Memory<boolean>(50_000);
   readonly #noComposing = new Memory<boolean>(50_000);
@@ -69,18 +73,17 @@ export class Conversations {
 
   /** A message for a SIP user: queued, or refused with a StanzaError. */
   send(stanza: Stanza): void {
-    const { config } = this.#around;
     if (stanza.type === 'groupchat') throw new StanzaError('not-acceptable', 'there are no rooms on the SIP side');
     const kept = stanza.detach();
     for (const saying of sayingsOf(stanza)) {
       const sayings: Saying[] = saying.kind === 'words' ? this.#parts(saying) : [saying];
       const key = keyOf(stanza.from!, stanza.to!);
       const line = this.#lines.get(key);
-      if (this.#waiting + sayings.length > config.chat.queue || (line?.length ?? 0) + sayings.length > mostOfPair) {
-        throw new StanzaError('resource-constraint', 'too many messages wait for the SIP side', 'wait');
-      }
+      const sender = stanza.from!.bare.toString();
+      this.#checkRoom(sender, line, sayings.length);
       const entries = sayings.map(one => ({ saying: one, stanza: kept }));
       this.#waiting += entries.length;
+      this.#bySender.add(sender, entries.length);
       if (line) {
         line.push(...entries);
       } else {
@@ -88,6 +91,15 @@ export class Conversations {
         void this.#work(key, entries);
       }
     }
+  }
+
+  #checkRoom(sender: string, line: Waiting[] | undefined, more: number): void {
+    const { queue } = this.#around.config.chat;
+    const isFull =
+      this.#waiting + more > queue ||
+      this.#bySender.of(sender) + more > Math.max(mostOfPair, queue * shareOfOne) ||
+      (line?.length ?? 0) + more > mostOfPair;
+    if (isFull) throw new StanzaError('resource-constraint', 'too many messages wait for the SIP side', 'wait');
   }
 
   /** An error for a message of a SIP user came back: its sender learns of it where it asked to (RFC 5438 §7.2.1.3). */
@@ -100,7 +112,9 @@ export class Conversations {
     const { condition } = errorIn(stanza);
     const disposition = condition === 'forbidden' || condition === 'not-allowed' ? 'forbidden' : 'failed';
     const notice: Notice = { kind: 'notice', id: stanza.id, disposition };
-    void this.#transmit(notice, user, contact, sent.dateTime);
+    this.#transmit(notice, user, contact, sent.dateTime).catch(error =>
+      this.#around.port.log.debug({ err: error, to: contact.domain }, 'a notice was not sent to SIP'),
+    );
   }
 
   /** A MESSAGE from SIP. */
@@ -186,15 +200,19 @@ export class Conversations {
   async #work(key: string, line: Waiting[]): Promise<void> {
     for (let next = line[0]; next; next = line[0]) {
       const isDone = await this.#one(next);
-      line.shift();
-      this.#waiting--;
+      this.#shift(line);
       // The rest of a message is no use without its beginning.
       while (!isDone && line[0]?.stanza === next.stanza) {
-        line.shift();
-        this.#waiting--;
+        this.#shift(line);
       }
     }
     this.#lines.delete(key);
+  }
+
+  #shift(line: Waiting[]): void {
+    const gone = line.shift()!;
+    this.#waiting--;
+    this.#bySender.remove(gone.stanza.from!.bare.toString());
   }
 
   /** Sends one thing and tells its sender what became of it. False: it could not be sent. Never rejects. */

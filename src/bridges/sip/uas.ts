@@ -34,6 +34,9 @@ const schemes = new Set(['sip', 'sips', 'tel', 'im', 'pres']);
 /** Extensions that we may be required to know: those that ask nothing of us. */
 const known = new Set(['path', 'gruu', 'outbound', 'norefersub']);
 
+/** Requests that wait for their handlers at once; above that they are sent away. */
+const mostWaiting = 20_000;
+
 /** One answer before it is bytes. */
 interface Answer extends SipAnswer {
   contactUser?: string;
@@ -50,7 +53,7 @@ export class Uas {
   receive(request: Message, flow: Flow): void {
     const way = noteSource(request, flow);
     if (request.method === 'ACK') return; // It acknowledges our refusal of an INVITE; nobody waits for it.
-    if (!this.#port.guard.allows(flow.remote.address)) {
+    if (this.#port.servers.count >= mostWaiting || !this.#port.guard.allows(flow.remote.address)) {
       // Without a transaction: a flood must not be remembered. Every answer has the same tag for the same request.
       const headers: Header[] = [...responseHeaders(request, request.branch.slice(-16) || 'x'), ['Retry-After', '5']];
       void way.send(writeResponse(503, 'Too many requests', headers)).catch(() => {});
@@ -88,7 +91,8 @@ export class Uas {
       return { status: foreign.has(method) ? 405 : 501, headers: [['Allow', methods.join(', ')]] };
     }
     if (!schemes.has(request.uri!.scheme)) return { status: 416 };
-    if (verdict === 'merged' || this.#port.sender.hasSeen(request)) return { status: 482 };
+    // Within a dialog nothing is passed on, and both ends of it may be here.
+    if (verdict === 'merged' || (!request.toTag && this.#port.sender.hasSeen(request))) return { status: 482 };
     if (request.header('max-forwards') === '0' && method !== 'OPTIONS' && !request.toTag) return { status: 483 };
     const required = request
       .headersOf('require')

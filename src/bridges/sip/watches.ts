@@ -9,9 +9,12 @@ import { subscriptionVerdict } from './errors.ts';
 import { pidfType, readPidf } from './pidf.ts';
 import { presenceOf, resourceOf } from './presence.ts';
 import type { Surroundings } from './surroundings.ts';
+import { Tally } from './tally.ts';
 
 /** The longest wait before a subscription is tried again, in ms. */
 const longestWait = 30 * 60_000;
+/** SIP users that one user of XMPP can watch. */
+const mostOfOne = 1_000;
 /** How many subscriptions are taken up each second after a start. */
 const pace = 500;
 /** How long after it ends a state that will not change (`invariant`) is asked for again, in ms. */
@@ -41,6 +44,7 @@ export class Watches {
   readonly #around: Surroundings;
   readonly #subscribeTo: Subscribe;
   readonly #watches = new Map<string, Watch>();
+  readonly #byUser = new Tally();
   readonly #waiting: Watch[] = [];
   #pacing: NodeJS.Timeout | undefined;
   #stopped = false;
@@ -162,6 +166,9 @@ export class Watches {
     if (this.#watches.size >= this.#around.config.presence.subscriptions) {
       throw new StanzaError('resource-constraint', 'there are too many subscriptions to SIP users');
     }
+    if (this.#byUser.of(user.toString()) >= mostOfOne) {
+      throw new StanzaError('resource-constraint', `nobody watches more than ${mostOfOne} SIP users`);
+    }
     this.#around.ledger.keepWatch({ user, contact, granted });
     return this.#add(user, contact, granted);
   }
@@ -179,12 +186,13 @@ export class Watches {
       problem: '',
     };
     this.#watches.set(keyOf(user, contact), watch);
+    this.#byUser.add(user.toString());
     return watch;
   }
 
   #remove(watch: Watch): void {
     clearTimeout(watch.timer);
-    this.#watches.delete(keyOf(watch.user, watch.contact));
+    if (this.#watches.delete(keyOf(watch.user, watch.contact))) this.#byUser.remove(watch.user.toString());
     this.#around.ledger.dropWatch(watch.user, watch.contact);
   }
 
@@ -194,7 +202,8 @@ export class Watches {
 
   /** Subscribes again, unless the contact has moved to XMPP meanwhile (a domain that moves user by user). */
   async #resume(watch: Watch): Promise<void> {
-    if (!(await this.#around.isOnXmpp(watch.contact))) {
+    // A directory that cannot be asked now changes nothing.
+    if (!(await this.#around.isOnXmpp(watch.contact).catch(() => false))) {
       if (this.#isCurrent(watch) && !watch.out) this.#subscribe(watch);
     } else if (this.#isCurrent(watch)) {
       this.#remove(watch);
