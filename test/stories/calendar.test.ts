@@ -8,6 +8,7 @@ import { ns } from '../../src/xmpp/namespaces.ts';
 import { eventText } from '../bridges/calendar/objects.ts';
 import type { Client } from '../support/client.ts';
 import { startTestHub, type TestHub } from '../support/hubs.ts';
+import { TestSmsc } from '../support/smsc.ts';
 
 const minute = 60_000;
 const yaml = `bridges:
@@ -262,5 +263,32 @@ describe('calendars and people', () => {
     assert.match(metrics, /isthmus_calendar_received_total\{broker="door"\} 2/);
     assert.match(metrics, /isthmus_calendar_discarded_total\{reason="no-alert"\} 1/);
     assert.match(metrics, /isthmus_calendar_busy_users 1/);
+  });
+});
+
+describe('calendars and telephones', () => {
+  it('brings a reminder by SMS to somebody who is offline', async () => {
+    const smsc = await TestSmsc.start();
+    const hub = await startTestHub(['hub.test'], {
+      yaml: `${yaml}
+    offline: sms
+  sms: { kind: sms, domain: sms.hub.test, sender: "15550001111", smsc: { address: "127.0.0.1:${smsc.port}", system-id: x } }`,
+    });
+    try {
+      const juliet = await hub.client('juliet@hub.test');
+      await juliet.asks('set', `<query xmlns='jabber:iq:register'><phone>+15557770001</phone></query>`, 'sms.hub.test');
+      await juliet.close();
+      assert.equal((await post(hub, eventText({ summary: 'Tea' }), reminder)).status, 202);
+      const end = Date.now() + 5_000;
+      while (smsc.submits.length === 0) {
+        assert.ok(Date.now() < end, 'no short message');
+        await new Promise(resolve => setTimeout(resolve, 20));
+      }
+      assert.equal(smsc.submits[0].to, '15557770001');
+      assert.match(smsc.submits[0].text, /Reminder: Tea/);
+    } finally {
+      await hub.close();
+      await smsc.close();
+    }
   });
 });

@@ -3,7 +3,7 @@ import type { CounterFamily } from '../../hub/metrics.ts';
 import { el } from '../../xmpp/element.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { ns } from '../../xmpp/namespaces.ts';
-import { Stanza } from '../../xmpp/stanza.ts';
+import type { Stanza } from '../../xmpp/stanza.ts';
 import type { BridgePort } from '../bridge.ts';
 import { alertMessage } from './alert.ts';
 import type { Entry } from './entry.ts';
@@ -82,7 +82,8 @@ export class Alerts {
     const { inside } = this.#port;
     if (inside ? inside.online(headline.to!) : offline === 'discard') return this.#hand(headline, kind, 'headline');
     if (offline === 'discard') return this.#away(headline);
-    if (offline === 'sms') return this.#bySms(headline, kind);
+    // The SMS bridge takes what finds somebody offline, where they want that; a headline is kept nowhere else.
+    if (offline === 'sms') return this.#hand(headline, kind, 'sms');
     // Servers keep what is no headline (XEP-0160 §3).
     return this.#hand(headline.withType('normal').with(el('store', ns.hints)), kind, 'stored');
   }
@@ -98,24 +99,5 @@ export class Alerts {
     const taken = this.#port.receive(stanza);
     if (!taken) return this.#delivered.bind(kind, way).add();
     return taken.then(() => this.#delivered.bind(kind, way).add());
-  }
-
-  /** Through the SMS bridge, to the number that the directory knows. */
-  async #bySms(headline: Stanza, kind: string): Promise<void> {
-    const user = headline.to!;
-    const person = await this.#port.directory(user.domain)?.find(user.local);
-    const number = (person?.mobile ?? '').replace(/[^\d+]/g, '');
-    const domain = this.#smsDomain();
-    const to = /^\+?\d{5,15}$/.test(number) && domain ? Jid.tryParse(`${number}@${domain}`) : null;
-    if (!to) return this.#discard(domain ? 'no-number' : 'no-sms-bridge');
-    const text = el('body', ns.client, {}, headline.text('body'));
-    await this.#hand(Stanza.of('message', { to, from: this.#from, type: 'chat', id: headline.id }, text), kind, 'sms');
-  }
-
-  #smsDomain(): string | null {
-    for (const { kind, section } of this.#port.config.bridges.values()) {
-      if (kind === 'sms') return section.domain('domain');
-    }
-    return null;
   }
 }

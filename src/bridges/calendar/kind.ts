@@ -118,6 +118,9 @@ export const calendar: BridgeKind<CalendarConfig> = {
     if (!port.inside && config.offline === 'sms') {
       throw new ConfigError('offline: sms needs the users to live here; attached, it is discard or store');
     }
+    if (config.offline === 'sms' && ![...port.config.bridges.values()].some(({ kind }) => kind === 'sms')) {
+      throw new ConfigError('offline: sms needs a bridge of kind sms');
+    }
     if (!port.inside && config.doors.length > 0) {
       throw new ConfigError('an http: door needs the hub’s own listener; attached, there is none');
     }

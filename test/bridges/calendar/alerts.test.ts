@@ -7,7 +7,6 @@ import { type CalendarConfig, calendar } from '../../../src/bridges/calendar/kin
 import { Preferences } from '../../../src/bridges/calendar/preferences.ts';
 import { Reminders } from '../../../src/bridges/calendar/reminders.ts';
 import { parseConfig } from '../../../src/hub/config.ts';
-import type { Directory } from '../../../src/hub/directory.ts';
 import { silentLog } from '../../../src/hub/log.ts';
 import { createMetrics } from '../../../src/hub/metrics.ts';
 import { parseSettings } from '../../../src/hub/settings.ts';
@@ -31,15 +30,13 @@ describe('calendar alerts', () => {
   let online: boolean;
   const metrics = createMetrics();
 
-  function alerts(offline: CalendarConfig['offline'], mobile = '+15550001', sms = true): Alerts {
+  function alerts(offline: CalendarConfig['offline']): Alerts {
     const yaml = `domain: c.test\noffline: ${offline}\nbrokers: { main: { url: "stomp://b.test" } }`;
-    const bridges = sms ? '\nbridges: { text: { kind: sms, domain: sms.hub.test } }' : '';
     const port = {
       domains: ['c.test'],
       receive: (stanza: Stanza) => void sent.push(stanza),
-      config: parseConfig(`domains: { hub.test: {} }${bridges}`, 'test.yaml'),
+      config: parseConfig('domains: { hub.test: {} }', 'test.yaml'),
       store,
-      directory: () => ({ find: () => ({ user: 'juliet', mobile }) }) as unknown as Directory,
       log: silentLog(),
       metrics,
       inside: { online: () => online } as unknown as InsidePort,
@@ -77,19 +74,10 @@ describe('calendar alerts', () => {
     assert.ok(sent[0].has('store', ns.hints));
   });
 
-  it('go by SMS to the number that the directory knows', async () => {
-    await alerts('sms', '+1 555-0001').tell(juliet, entry, alert);
-    assert.equal(String(sent[0].to), '+15550001@sms.hub.test');
-    assert.equal(sent[0].type, 'chat');
-    assert.match(sent[0].text('body'), /^Reminder: Tea/);
-  });
-
-  it('are discarded without a number, and without an SMS bridge', async () => {
-    await alerts('sms', '').tell(juliet, entry, alert);
-    await alerts('sms', '12').tell(juliet, entry, alert);
-    await alerts('sms', '+15550001', false).tell(juliet, entry, alert);
-    assert.deepEqual(discarded, ['no-number', 'no-number', 'no-sms-bridge']);
-    assert.deepEqual(sent, []);
+  it('stay headlines for the SMS bridge, which takes what finds somebody offline', async () => {
+    await alerts('sms').tell(juliet, entry, alert);
+    assert.equal(sent[0].type, 'headline');
+    assert.deepEqual(discarded, []);
   });
 
   it('are not sent where they are switched off', async () => {
