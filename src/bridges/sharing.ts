@@ -15,6 +15,8 @@ export interface SharedRoutes {
 
 /** How long it counts whether a domain has XMPP records, in ms; the resolver's cache knows their own times. */
 const holds = 60_000;
+/** The servers of a domain that are looked at. */
+const mostTargets = 16;
 
 /** Stands before the routes that it chooses among. XMPP comes first: what it knows or reaches never goes to a bridge. */
 export class SharedDomains implements Route {
@@ -79,25 +81,34 @@ export class SharedDomains implements Route {
     return elsewhere;
   }
 
-  /** Whether a domain has an XMPP server that is not this one: a configured address, or SRV records that are not ours. */
+  /**
+   * Whether a domain has XMPP servers and this is none of them: a configured address, or SRV records that lead neither
+   * to where we listen nor to where those of a domain hosted here lead.
+   */
   async #isElsewhere(domain: string): Promise<boolean> {
-    const { federation, domains } = this.#hub.config;
+    const { federation, domains, listen } = this.#hub.config;
     if (federation.partners.get(domain)?.address) return true;
-    const found = await this.#targets(domain);
+    const found = await this.#servers(domain);
     if (found.length === 0) return false;
-    const own = new Set([...domains.keys()].map(name => domainToASCII(name)));
-    for (const name of domains.keys()) for (const target of await this.#targets(name)) own.add(target);
-    return found.some(target => !own.has(target));
+    const listening = [...listen.s2s, ...listen['s2s-tls']].map(({ host, port }) => `${host} ${port}`);
+    const named = await Promise.all([...domains.keys()].map(name => this.#servers(name)));
+    const own = new Set([...listening, ...named.flat()]);
+    return !found.some(server => own.has(server));
   }
 
-  /** The hosts of a domain's XMPP servers; none where DNS knows or says nothing. */
-  async #targets(domain: string): Promise<string[]> {
+  /** Addresses and ports of a domain's XMPP servers; none where DNS knows or says nothing. */
+  async #servers(domain: string): Promise<string[]> {
     const ascii = domainToASCII(domain);
     const asked = ['_xmpp-server._tcp', '_xmpps-server._tcp'].map(service => this.#resolver.srv(`${service}.${ascii}`));
-    const answers = await Promise.allSettled(asked);
-    return answers
-      .flatMap(answer => (answer.status === 'fulfilled' ? answer.value : []))
-      .map(({ target }) => target.replace(/\.$/, '').toLowerCase())
-      .filter(target => target !== '');
+    const targets = values(await Promise.allSettled(asked)).filter(({ target }) => target !== '.' && target !== '');
+    const located = targets.slice(0, mostTargets).map(async ({ target, port }) => {
+      const addresses = await this.#resolver.addresses(target);
+      return addresses.map(({ address }) => `${address} ${port}`);
+    });
+    return values(await Promise.allSettled(located));
   }
+}
+
+function values<T>(settled: PromiseSettledResult<T[]>[]): T[] {
+  return settled.flatMap(one => (one.status === 'fulfilled' ? one.value : []));
 }

@@ -165,7 +165,8 @@ Component "sip.test"
 
       if (isLocal) {
         it('is kept out by somebody who blocks it', async () => {
-          await juliet.asks('set', `<block xmlns='${ns.blocking}'><item jid='${alice}'/></block>`);
+          const done = await juliet.asks('set', `<block xmlns='${ns.blocking}'><item jid='${alice}'/></block>`);
+          assert.equal(done.attrs.type, 'result', String(done));
           await telephone.writes(/changed status from \S*Online\S* to \S*Offline/);
           telephone.command('message', 'let me in');
           await juliet.hasNot(e => e.childText('body') === 'let me in');
@@ -174,3 +175,52 @@ Component "sip.test"
     });
   }
 }
+
+describe('a telephone without a SIP server, and a person on the hub', function () {
+  this.timeout(60_000);
+  let hub: TestHub;
+  let telephone: Baresip;
+  let juliet: Client;
+
+  before(async () => {
+    const port = await freePort();
+    hub = await startTestHub(['hub.test'], {
+      yaml: `
+bridges:
+  sip:
+    kind: sip
+    domains: [sip.test]
+    listen: ["udp:127.0.0.1:${port}"]
+    registrar: true
+    presence: { server: open }
+`,
+    });
+    juliet = await hub.client('juliet@hub.test', { resource: 'balcony' });
+    await juliet.asks('get', `<query xmlns='${ns.roster}'/>`);
+    const proxy = { address: '127.0.0.1', port, protocol: 'udp' as const };
+    telephone = await startBaresip({ uri: `sip:${alice}`, proxy, contacts: ['sip:juliet@hub.test'] });
+  });
+  after(async () => {
+    await telephone?.stop();
+    await hub?.close();
+  });
+
+  it('registers, publishes, watches and is watched', async () => {
+    await juliet.receives(e => e.attrs.type === 'subscribe' && e.attrs.from === alice, patience);
+    await juliet.sends(`<presence to='${alice}' type='subscribed'/>`);
+    await telephone.lists(/Online/);
+    await juliet.sends('<presence><show>dnd</show></presence>');
+    await telephone.writes(/changed status from \S*Online\S* to \S*Busy/);
+    await juliet.sends(`<presence to='${alice}' type='subscribe'/>`);
+    await isAlice(juliet, undefined);
+    telephone.command('presence_offline');
+    await isAlice(juliet, 'unavailable');
+  });
+
+  it('chats', async () => {
+    await juliet.sends(`<message to='${alice}' type='chat'><body>přímo 📞</body></message>`);
+    await telephone.writes(/sip:juliet@hub\.test: "přímo 📞"/);
+    telephone.command('message', 'slyším');
+    await juliet.hears('slyším', patience);
+  });
+});

@@ -153,11 +153,12 @@ describe('a domain that is both XMPP’s and SIP’s', () => {
 
   it('is reached by SIP where its XMPP records are ours', async () => {
     const hub = await startTestHub(['hub.test'], { yaml: dns() + bridge(port, side) });
-    zones.set(`${recordsOf('hub.test', hub)}\n_xmpp-server._tcp.sip.test 60 IN SRV 1 1 5269 xmpp.hub.test`);
+    zones.set(`${recordsOf('hub.test', hub)}\n${recordsOf('sip.test', hub)}`);
     const alice = side.person('alice');
     const romeo = await hub.client('romeo@hub.test');
     await writes(romeo, 'alice@sip.test', 'over SIP');
     await alice.hears('over SIP');
+    assert.equal(hub.links.list().length, 0);
     await hub.close();
   });
 

@@ -181,7 +181,10 @@ export class Publications {
   /** The devices of all publications; who has registered and publishes nothing is on the telephone that registered. */
   #devices(presentity: Jid): Device[] {
     const tags = this.#published.get(presentity.toString());
-    if (tags) return [...tags.values()].flatMap(({ devices }) => devices);
+    // Of a device that has published twice, the later word counts: it has lost the tag of the first.
+    const found = new Map<string, Device>();
+    for (const { devices } of tags?.values() ?? []) for (const device of devices) found.set(device.name, device);
+    if (tags) return [...found.values()];
     if (!this.#view.registered(presentity)) return [];
     return [{ name: 'phone', reachable: false, open: true, show: '', status: [], priority: 0, idleSince: null }];
   }

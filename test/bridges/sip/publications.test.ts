@@ -37,6 +37,17 @@ describe('the presence server for SIP users', () => {
     assert.deepEqual(desk.told, []);
   });
 
+  it('believes the later word of a device that has published twice', async () => {
+    await desk.engine.publish(alice, pidf('away'));
+    const second = await desk.engine.publish(alice, pidf('dnd'));
+    await desk.xmpp(subscribe);
+    await desk.hears();
+    assert.equal(show((await desk.hears())[0]), 'dnd');
+    const closed = pidf().replace('open', 'closed');
+    await desk.engine.publish(alice, closed, { 'sip-if-match': tagOf(second) });
+    assert.equal(show((await desk.hears())[0]), 'gone');
+  });
+
   it('tells SIP users as well, and puts devices together', async () => {
     await desk.engine.publish(alice, pidf('', 'desk'));
     const dialog = await desk.engine.subscribes(bob, alice);
