@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Agenda } from '../src/bridges/calendar/agenda.ts';
 import { availabilityPresence, stateAt } from '../src/bridges/calendar/availability.ts';
+import { BusyTimes } from '../src/bridges/calendar/busy-times.ts';
 import { readICalendar } from '../src/bridges/calendar/icalendar.ts';
 import { Recurrence } from '../src/bridges/calendar/recurrence.ts';
 import { Transitions } from '../src/bridges/calendar/transitions.ts';
@@ -126,7 +127,8 @@ async function transitions(): Promise<void> {
   const directory = mkdtempSync(join(tmpdir(), 'isthmus-bench-'));
   const store = openSqlite(join(directory, 'bench.db'));
   const recurrence = new Recurrence();
-  const agenda = new Agenda(store, recurrence, { changed() {}, refused() {}, zone: () => 'UTC' });
+  const times = new BusyTimes(store);
+  const agenda = new Agenda(store, times, recurrence, { changed() {}, refused() {}, zone: () => 'UTC' });
   const began = performance.now();
   const [entry] = readICalendar(eventText()).entries;
   const first = Date.now() + 60_000;
@@ -141,11 +143,11 @@ async function transitions(): Promise<void> {
     if (i % 1_000 === 999) await store.durable();
   }
   const took = (performance.now() - began) / 1000;
-  console.log(`100,000 events stored in ${took.toFixed(1)} s, ${agenda.counts.intervals} busy times`);
+  console.log(`100,000 events stored in ${took.toFixed(1)} s, ${times.count} busy times`);
   const late: number[] = [];
-  const timer = new Transitions(agenda, jid => {
+  const timer = new Transitions(times, jid => {
     const now = Date.now();
-    const state = stateAt(agenda.spans(jid, now), now);
+    const state = stateAt(times.spans(jid, now), now);
     if (state) availabilityPresence(Jid.parse(jid), state, now, 'UTC');
     late.push(now - due.get(jid)!);
   });

@@ -16,10 +16,14 @@ async function runUntilSignalled(config: Config, reread: () => Config): Promise<
   // What nobody expected is a bug; it must be seen, and it must not take every session down with it.
   process.on('uncaughtException', error => log.fatal({ err: error }, 'unexpected error'));
   process.on('unhandledRejection', error => log.fatal({ err: error }, 'unexpected rejection'));
+  // From now on, so that a signal that comes while the hub starts ends it properly as well.
+  const signalled = new Promise<string>(resolve => {
+    for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => resolve(name));
+  });
   let running = await startHub(config, log);
   process.on('SIGHUP', () => void reload(running, reread, log));
   for (;;) {
-    const reason = await reasonToEnd(running);
+    const reason = await Promise.race([signalled, toldToEnd(running)]);
     log.info({ reason }, 'ending');
     const next = reason === 'restart' ? readAnew(reread, running, log) : null;
     await running.stop();
@@ -29,13 +33,9 @@ async function runUntilSignalled(config: Config, reread: () => Config): Promise<
   }
 }
 
-/** Resolves when a signal or an administrator (XEP-0133) ends the hub. */
-function reasonToEnd(running: RunningHub): Promise<string> {
+/** Resolves when an administrator ends the hub (XEP-0133). */
+function toldToEnd(running: RunningHub): Promise<string> {
   return new Promise(resolve => {
-    for (const name of ['SIGTERM', 'SIGINT'] as const) {
-      process.removeAllListeners(name);
-      process.once(name, () => resolve(name));
-    }
     running.hub.ending = restart => resolve(restart ? 'restart' : 'shutdown');
   });
 }

@@ -17,7 +17,7 @@ export function checkLiveness(sessions: Iterable<ClientSession>, { ping }: Confi
     const asked = management ? management.asked : session.pinged;
     if (asked > 0 && asked > session.heardAt) {
       // Its socket is closed, not its stream: a session that can be resumed is.
-      if (now - asked >= ping.timeout) stream.socket.destroy();
+      if (now - asked >= ping.timeout && (management || session.answers)) stream.socket.destroy();
     } else if (now - session.heardAt >= ping.interval) {
       if (management) management.request(stream);
       else {

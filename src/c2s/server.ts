@@ -110,8 +110,6 @@ export class ClientServer {
   /** Makes a stream the session's: its input is the session's from here on. */
   attach(session: ClientSession, stream: Stream): void {
     session.stream = stream;
-    // A stream begins active (XEP-0352 §4.2), the session it resumes as well.
-    session.active = true;
     stream.handler = {
       opened: () => stream.close(new StreamError('not-well-formed')),
       stanza: stanza => this.#received(session, stream, stanza),
@@ -205,7 +203,11 @@ export class ClientServer {
 
   #accept(session: ClientSession, stanza: Stanza, received: Stanza): void | Promise<void> {
     const { malformed } = received;
-    if (malformed === 'to') return session.send(stanza.error('jid-malformed', 'the address in `to` is not a JID'));
+    if (malformed === 'to') {
+      // What answers something is not answered (RFC 6120 §8.3.1).
+      if (stanza.isError || stanza.type === 'result') return;
+      return session.send(stanza.error('jid-malformed', 'the address in `to` is not a JID'));
+    }
     if (malformed === 'from' || !speaksFor(session, received.from)) {
       session.stream?.close(new StreamError('invalid-from', 'a client speaks for itself only'));
       return;

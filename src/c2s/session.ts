@@ -36,6 +36,8 @@ export class ClientSession implements Session {
   /** When something last came from the client, and when it was last pinged, in ms since 1970; 0: never. */
   heardAt = Date.now();
   pinged = 0;
+  /** Whether it has said something after a ping: only of such a client silence tells anything. */
+  answers = false;
   /** What waits for an inactive client; null while it is active. */
   #deferred: Deferred | null = null;
   #notes: Map<symbol, unknown> | null = null;
@@ -94,6 +96,7 @@ export class ClientSession implements Session {
   /** The client is there: without stream management that is all that shows that it has what was written to it. */
   heard(): void {
     this.heardAt = Date.now();
+    if (this.pinged > 0) this.answers = true;
     if (this.#written === null || this.#written.length === 0) return;
     for (const then of this.#written.splice(0)) then();
   }

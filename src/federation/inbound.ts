@@ -13,6 +13,7 @@ import { type Ending, Stream } from '../xmpp/stream.ts';
 import { dialbackElement, dialbackKey, sameKey } from './dialback.ts';
 import type { Verdict } from './edge.ts';
 import type { Links } from './links.ts';
+import { lastWord } from './outbound.ts';
 import { describe, LinkError, requestDelay } from './steps.ts';
 import { Story } from './story.ts';
 
@@ -98,6 +99,12 @@ export class InboundLink {
   /** Stream management of this stream, once the peer has enabled it. */
   get acks(): Acknowledgements | null {
     return this.#acks;
+  }
+
+  /** Closes the stream properly, once the peer has said how far it came with what we sent (with bidi). */
+  close(): void {
+    if (this.#acks) this.#acks.settle(this.stream, lastWord, () => this.stream.close());
+    else this.stream.close();
   }
 
   /** Whether this stream is about to carry our stanzas for a pair. */

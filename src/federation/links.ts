@@ -167,7 +167,7 @@ export class Links implements Route {
   ended(link: InboundLink, ending: Ending): void {
     this.#inbound.delete(link);
     this.carrierChanged(link, true);
-    if (link.bidi) this.#openWaiting(link.remote);
+    if (link.bidi) this.#openWaiting();
     if (link.acks) this.#keep(link, link.acks, ending);
     this.#remember({ direction: 'in', local: link.local, remote: link.remote, lines: link.story.lines });
     this.log.info({ remote: link.remote, local: link.local, reason: ending.reason }, 'link in closed');
@@ -227,7 +227,7 @@ export class Links implements Route {
     ];
     for (const link of links) {
       if (link instanceof OutboundLink) link.close(null);
-      else link.stream.close();
+      else link.close();
     }
     return links.length;
   }
@@ -314,9 +314,9 @@ export class Links implements Route {
     for (const link of this.inbound) link.stream.close(new StreamError('system-shutdown'));
   }
 
-  /** Stanzas that were to go over a stream of this domain's need another one. */
-  #openWaiting(remote: string): void {
-    for (const link of this.outbound) if (link.remote === remote && link.queued > 0) link.open();
+  /** Stanzas that were to go over a stream that is gone need another one. */
+  #openWaiting(): void {
+    for (const link of this.outbound) if (link.queued > 0) link.open();
   }
 
   /** What is kept of a stream with stream management: to be resumed where it was lost, else to be sent another way. */
@@ -388,7 +388,7 @@ export class Links implements Route {
       if (link.lastUsed >= limit || link.queued > 0 || link.state === 'connecting') continue;
       link.close(null);
     }
-    for (const link of this.inbound) if (link.lastUsed < limit) link.stream.close();
+    for (const link of this.inbound) if (link.lastUsed < limit) link.close();
   }
 }
 

@@ -41,6 +41,12 @@ interface Waiting {
 /** More than this many unsent bytes on an open link, and stanzas wait in the queue. */
 const congestion = 4 * 1024 * 1024;
 
+/**
+ * How long a stream that we close waits for the peer to say how far it came, in ms.
+ * COMPAT(Prosody 0.12): it says so when asked, but not by itself before it closes a server stream.
+ */
+export const lastWord = 1_000;
+
 export class OutboundLink {
   readonly local: string;
   readonly remote: string;
@@ -176,8 +182,10 @@ export class OutboundLink {
     this.#stopRetry();
     if (reason) this.#bounceAll(reason);
     if (this.#carrier) return this.#gone('closed');
-    this.#stream?.close();
-    if (!this.#stream) this.#become('closed');
+    const stream = this.#stream;
+    if (!stream) return this.#become('closed');
+    if (this.#acks && !reason) this.#acks.settle(stream, lastWord, () => stream.close());
+    else stream.close();
   }
 
   async #connect(): Promise<void> {
@@ -267,7 +275,7 @@ export class OutboundLink {
   /** Writes a stanza, if there is a stream with room for it. */
   #write(stanza: Stanza): boolean {
     const stream = this.#stream;
-    if (stream === null || stream.isClosing || stream.pending >= congestion) return false;
+    if (stream === null || this.#closing || stream.isClosing || stream.pending >= congestion) return false;
     const acks = this.#acknowledged;
     if (acks) {
       const kept = stanza.detach();
@@ -308,10 +316,7 @@ export class OutboundLink {
     if (this.#queue.length > 0 || this.#lost) this.open();
   }
 
-  /**
-   * Our own stream has ended. One that was lost may be resumed; one that was closed has said how far it came. Where
-   * neither holds (Prosody 0.12 resumes no server stream), sending again could double: the sender is told instead.
-   */
+  /** Our own stream has ended. One that was lost may be resumed; one that was closed has said how far it came. */
   #ended(ending: Ending): void {
     const acks = this.#acks;
     this.#acks = null;
@@ -325,6 +330,7 @@ export class OutboundLink {
         this.#queue.unshift(...acks.unacknowledged.map(stanza => ({ stanza, since })));
         this.#expireIn(this.#config().queue.wait);
       } else {
+        // COMPAT(Prosody 0.12): it counts on server streams but resumes none. To send again could double.
         const why = `the link to ${this.remote} ended (${ending.reason}); it may have arrived`;
         for (const stanza of acks.unacknowledged) {
           this.#events.bounce(stanza, new StanzaError('remote-server-timeout', why));

@@ -1,5 +1,6 @@
 // The configuration as the rest of the hub sees it: every key of isthmus.example.yaml, checked and with its default.
 import { accessSync, constants, readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
 import { resolve } from 'node:path';
 import { Jid } from '../xmpp/jid.ts';
 import { ConfigError, parseSettings, Section } from './settings.ts';
@@ -221,6 +222,7 @@ function readDomains(top: Section, attached: boolean): Map<string, DomainConfig>
   for (const [key, entry] of top.entries('domains')) {
     const jid = Jid.tryParse(key);
     if (!jid?.isDomain) section.fail(key, 'is not a domain');
+    if (domains.has(jid.domain)) section.fail(key, `is there already; ${jid.domain} is expected once`);
     domains.set(jid.domain, {
       name: jid.domain,
       tls: readCertificate(entry),
@@ -339,6 +341,7 @@ function readClients(section: Section): Config['clients'] {
   resumption.done();
   ping.done();
   section.done();
+  if (clients.mechanisms.length === 0) section.fail('mechanisms', 'is empty; at least one is expected');
   return clients;
 }
 
@@ -359,6 +362,10 @@ function readTls(section: Section): Config['tls'] {
 
 function readDns(section: Section): Config['dns'] {
   const dns = { servers: section.endpoints('servers', []) };
+  for (const { host } of dns.servers) {
+    // A name would have to be asked for first.
+    if (!isIP(host)) section.fail('servers', `${host} is a name; an address such as 127.0.0.1:53 is expected`);
+  }
   section.done();
   return dns;
 }

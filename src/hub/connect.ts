@@ -72,7 +72,8 @@ export function connectRaced(addresses: readonly Address[], port: number, option
       });
       if (waiting.length > 0) next = setTimeout(attempt, delay);
     };
-    attempt();
+    if (signal?.aborted) aborted();
+    else attempt();
   });
 }
 

@@ -78,7 +78,7 @@ export class Kernel implements Hub {
   readonly #items: Registered<(domain: string) => { jid: string; name?: string }[]>[] = [];
   readonly #forms = { domain: [] as Registered<FormSource>[], account: [] as Registered<FormSource>[] };
   readonly #nodes: Registered<DiscoNodes>[] = [];
-  readonly #streamFeatures: Registered<Element>[] = [];
+  readonly #streamFeatures: Registered<Element | ((domain: string) => Element | null)>[] = [];
   readonly #bindParts: Registered<BindPart>[] = [];
   readonly commands = new AdHocCommands();
   #registrar: Registered<Registrar> | null = null;
@@ -256,13 +256,15 @@ export class Kernel implements Hub {
     this.commands.add({ offered: at => isOpen(gate, at.domain), ...command });
   }
 
-  streamFeature(what: Element): void {
+  streamFeature(what: Element | ((domain: string) => Element | null)): void {
     this.#streamFeatures.push({ gate: this.#starting, what });
   }
 
   /** The features that a client of a domain sees once it is authenticated. */
   streamFeatures(domain: string): Element[] {
-    return open(this.#streamFeatures, domain);
+    return open(this.#streamFeatures, domain)
+      .map(what => (typeof what === 'function' ? what(domain) : what))
+      .filter(what => what !== null);
   }
 
   set registrar(what: Registrar) {

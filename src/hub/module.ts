@@ -190,7 +190,7 @@ export interface Hub {
   command(command: AdHocCommand): void;
   readonly commands: AdHocCommands;
   /** Adds to the stream features that a client sees once it is authenticated. */
-  streamFeature(element: Element): void;
+  streamFeature(feature: Element | ((domain: string) => Element | null)): void;
   /** Takes over in-band registration before authentication (XEP-0077 §3.1): answers the request, whole. */
   registrar: Registrar;
   /** Ends the whole hub after `delay` ms, or restarts it. Throws a StanzaError where nothing would start or stop it. */

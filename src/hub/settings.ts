@@ -208,7 +208,8 @@ export class Section {
 
   /** An absolute path; relative ones are relative to the file. */
   path(key: string, fallback?: string): string {
-    return this.resolve(this.string(key, fallback));
+    const path = this.string(key, fallback);
+    return path === '' ? this.fail(key, 'is empty; a path is expected') : this.resolve(path);
   }
 
   resolve(path: string): string {

@@ -5,6 +5,7 @@ import { type Element, el } from '../xmpp/element.ts';
 import type { Jid } from '../xmpp/jid.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import { Stanza } from '../xmpp/stanza.ts';
+import { ownInfo } from './disco.ts';
 
 /** The annotation of a presence. `hash` is '' in the legacy format (XEP-0115 §9). */
 export interface CapsTag {
@@ -24,6 +25,8 @@ const hashes = new Map([
   ['sha-512', 'sha512'],
 ]);
 
+/** What the hub calls itself in its own capabilities. */
+const ownNode = 'urn:isthmus';
 const mostCharacters = 8 * 1024 * 1024;
 const mostFeatures = 1_000;
 const mostAsked = 10_000;
@@ -35,6 +38,23 @@ export const caps: Module = {
   implements: ['XEP-0115'],
   start(hub) {
     hub.feature('domain', ns.caps, ns.capsOptimize);
+    const own = new Map<string, string | null>();
+    const verOf = (domain: string) => {
+      let ver = own.get(domain);
+      if (ver === undefined) own.set(domain, (ver = verification(ownInfo(hub, 'domain', domain), 'sha-1')));
+      return ver;
+    };
+    hub.streamFeature(domain => {
+      const ver = verOf(domain);
+      return ver === null ? null : el('c', ns.caps, { hash: 'sha-1', node: ownNode, ver });
+    });
+    hub.discoNodes({
+      info: (node, { to }) =>
+        to.isDomain && node === `${ownNode}#${verOf(to.domain)}`
+          ? ownInfo(hub, 'domain', to.domain).withAttrs({ node })
+          : null,
+    });
+    hub.on('reloaded', () => own.clear());
   },
 };
 

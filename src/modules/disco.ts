@@ -62,9 +62,13 @@ async function info(hub: Hub, request: Request): Promise<Element> {
     return found ?? refuse((await maySee(hub, request)) ? 'item-not-found' : 'service-unavailable');
   }
   if (!(await maySee(hub, request))) refuse('service-unavailable');
+  return ownInfo(hub, of, request.to.domain);
+}
+
+/** What a domain, or an account there, says of itself. */
+export function ownInfo(hub: Hub, of: 'domain' | 'account', domain: string): Element {
   // What it is in the first place stands in the first place (XEP-0030 §3.1).
   const primary = of === 'domain' ? 'server' : 'account';
-  const { domain } = request.to;
   const identities = hub.identities(of, domain);
   const sorted = [...identities].sort((a, b) => Number(b.category === primary) - Number(a.category === primary));
   const forms = hub.discoForms(of, domain).map(form => formElement('result', form));

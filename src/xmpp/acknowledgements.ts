@@ -97,6 +97,18 @@ export class Acknowledgements {
     this.#stream = null;
   }
 
+  /** Asks at once, and calls `then` when all that was kept so far is acknowledged, or after `limit` ms. */
+  settle(stream: Stream, limit: number, then: () => void): void {
+    if (this.#queue.length === 0) return then();
+    // Asked even where an answer is due already: that one may cover less.
+    stream.sendText(requestText);
+    const timer = setTimeout(then, limit).unref();
+    this.whenAcknowledged(() => {
+      clearTimeout(timer);
+      then();
+    });
+  }
+
   /** Takes the peer's count. Throws a StreamError when it counts more than was sent (XEP-0198 §6). */
   acknowledge(h: string | undefined): void {
     const advance = this.advance(h);

@@ -197,6 +197,23 @@ export class Stanza {
     return new Stanza({ ...this.#fields(), payload: Buffer.concat([this.payload, bytes]), index });
   }
 
+  /**
+   * As `with`, from a child that is written already: `xml` begins with `<name xmlns='…'`, in that order and escaped, and
+   * is well-formed. For what is done to every message.
+   */
+  withWritten(name: string, childNs: string, xml: string): Stanza {
+    const at = this.payload.length;
+    const length = Buffer.byteLength(xml);
+    const payload = Buffer.allocUnsafe(at + length);
+    payload.set(this.payload);
+    payload.write(xml, at);
+    const nameEnd = at + 1 + name.length;
+    const value = nameEnd + " xmlns='".length;
+    const index = this.index.slice();
+    index.push(at + 1, nameEnd, value, value + childNs.length, at, at + length);
+    return new Stanza({ ...this.#fields(), payload, index });
+  }
+
   /** The same stanza without the children for which `test` holds; `element` builds the child for who must look inside. */
   without(test: (name: string, childNs: string, element: () => Element) => boolean): Stanza {
     const parts: Uint8Array[] = [];

@@ -8,12 +8,20 @@ const ping = { interval: 1000, timeout: 100 };
 const clients = (over: Partial<typeof ping> = {}) => ({ ping: { ...ping, ...over } }) as never;
 
 /** A session that was heard and asked at these moments, and what is done to it. */
-function look(heardAt: number, asked: number, managed: boolean, now: number, config = clients()): string {
+function look(
+  heardAt: number,
+  asked: number,
+  managed: boolean,
+  now: number,
+  config = clients(),
+  answers = true,
+): string {
   let done = '';
   const session = {
     jid: Jid.parse('romeo@hub.test/x'),
     heardAt,
     pinged: managed ? 0 : asked,
+    answers,
     management: managed
       ? {
           asked,
@@ -51,6 +59,10 @@ describe('liveness', () => {
       assert.equal(look(heardAt, asked, true, now) || 'nothing', expected.replace('asked', 'request'));
     });
   }
+
+  it('gives up no client that has never answered a ping', () => {
+    assert.equal(look(5000, 6000, false, 99_000, clients(), false), '');
+  });
 
   it('asks nobody where that is switched off', () => {
     assert.equal(look(0, 0, false, 1e9, clients({ interval: 0 })), '');

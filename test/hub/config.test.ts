@@ -90,6 +90,90 @@ describe('the configuration', () => {
       'domains: { a.test: {} }\nclients: { registration-fields: [age] }',
       '2: clients.registration-fields: "age" is not one of name, mail, mobile',
     ],
+    ['domains: [a.test]', '1: domains: a map of keys is expected'],
+    ['domains:\n\ta.test: {}', '2: Tabs are not allowed as indentation'],
+    ['domains: { a.test: {}, A.test: {} }', '1: domains.A.test: is there already; a.test is expected once'],
+    [
+      'domains: { a.test: {} }\nlisten: { c2s: 5222 }',
+      '2: listen.c2s: "5222" is not address:port (IPv6 addresses in brackets)',
+    ],
+    ['domains: { a.test: {} }\nlisten: ["127.0.0.1:5222"]', '2: listen: a map of keys is expected'],
+    [
+      'domains: { a.test: {} }\ndns: { servers: ["ns.test:53"] }',
+      '2: dns.servers: ns.test is a name; an address such as 127.0.0.1:53 is expected',
+    ],
+    ['domains: { a.test: {} }\ndata: ""', '2: data: is empty; a path is expected'],
+    [
+      'domains: { a.test: {} }\nlog: { level: verbose }',
+      '2: log.level: "verbose" is not one of trace, debug, info, warn, error',
+    ],
+    ['domains: { a.test: {} }\ncross-domain: open', '2: cross-domain: a map of keys is expected'],
+    ['domains: { a.test: {} }\nclients: { require-tls: no }', '2: clients.require-tls: "no" is neither true nor false'],
+    [
+      'domains: { a.test: {} }\nclients: { mechanisms: [] }',
+      '2: clients.mechanisms: is empty; at least one is expected',
+    ],
+    [
+      'domains: { a.test: {} }\nclients: { mechanisms: [LOGIN] }',
+      '2: clients.mechanisms: "LOGIN" is not one of SCRAM-SHA-256-PLUS, SCRAM-SHA-1-PLUS, SCRAM-SHA-256, SCRAM-SHA-1, PLAIN',
+    ],
+    [
+      'domains: { a.test: {} }\ntls: { min-version: TLSv1.1 }',
+      '2: tls.min-version: "TLSv1.1" is not one of TLSv1.2, TLSv1.3',
+    ],
+    [
+      'domains: { a.test: {} }\ntls: { trust: [gone.crt] }',
+      '2: tls.trust: /etc/isthmus/gone.crt cannot be read: ENOENT',
+    ],
+    [
+      'domains: { a.test: {} }\nfederation: { policy: allow }',
+      '2: federation.policy: "allow" is not one of open, closed',
+    ],
+    [
+      'domains: { a.test: {} }\nfederation: { security: tls }',
+      '2: federation.security: "tls" is not one of verified, encrypted, trusted',
+    ],
+    [
+      'domains: { a.test: {} }\nfederation: { exceptions: ["*spam.test"] }',
+      '2: federation.exceptions: "*spam.test" is not a domain',
+    ],
+    [
+      'domains: { a.test: {} }\nfederation:\n  partners:\n    bank.test: trusted',
+      '4: federation.partners.bank.test: a map of keys is expected',
+    ],
+    [
+      'domains: { a.test: {} }\nfederation:\n  partners:\n    bank.test: { adress: "x:1" }',
+      '4: federation.partners.bank.test.adress: there is no such key; did you mean address?',
+    ],
+    [
+      'domains: { a.test: {} }\nfederation: { connect-timeout: 10 }',
+      '2: federation.connect-timeout: 10 is not a time such as 500ms, 30s, 5m or 1h',
+    ],
+    [
+      'domains: { a.test: {} }\nfederation: { dialback-secret: "env:NOT_THERE" }',
+      '2: federation.dialback-secret: the environment has no variable NOT_THERE, or an empty one',
+    ],
+    ['domains: { a.test: {} }\nlimits: { stanza-size: 256KiB }', '2: limits.stanza-size: a map of keys is expected'],
+    [
+      'domains: { a.test: {} }\nlimits: { stanza-size: { c2s: 256KB } }',
+      '2: limits.stanza-size.c2s: "256KB" is not a size such as 512B, 64KiB or 1MiB',
+    ],
+    [
+      'domains: { a.test: {} }\nlimits: { rate: { s2s: 1MiB } }',
+      '2: limits.rate.s2s: "1MiB" is not a rate such as 64KiB/s, nor 0 for none',
+    ],
+    [
+      'domains: { a.test: {} }\nlimits: { connections: { per-address: -1 } }',
+      '2: limits.connections.per-address: -1 is not a whole number 0 or more',
+    ],
+    ['domains: { a.test: {} }\noffline: true', '2: offline: a map of keys is expected'],
+    [
+      'domains: { a.test: {} }\noffline: { messages: many }',
+      '2: offline.messages: "many" is not a whole number 0 or more',
+    ],
+    ['domains: { a.test: {} }\ncomponents: { "irc hub": { secret: x } }', '2: components.irc hub: is not a domain'],
+    ['domains: { a.test: {} }\nbridges: { sip: {} }', '2: bridges.sip.kind: is missing; a text is expected'],
+    ['domains: { a.test: {} }\nmodules: [ping]', '2: modules: a map of keys is expected'],
   ]) {
     it(`says: ${message}`, () => assert.equal(wrong(text), message));
   }

@@ -1,5 +1,7 @@
 // Calendars from real brokers: a JMS producer through ActiveMQ over STOMP, and RabbitMQ over AMQP 1.0 and STOMP.
 import assert from 'node:assert/strict';
+import type { Delivery } from '../../src/bridges/calendar/broker.ts';
+import { connectStomp } from '../../src/bridges/calendar/stomp.ts';
 import { eventText } from '../bridges/calendar/objects.ts';
 import { createAuthority } from '../support/authority.ts';
 import type { Client } from '../support/client.ts';
@@ -45,6 +47,18 @@ async function metric(hub: TestHub, pattern: RegExp): Promise<void> {
     await new Promise(resolve => setTimeout(resolve, 50));
   }
 }
+
+/** The queue that ActiveMQ puts aside what nobody takes. */
+const deadLetters = {
+  name: 'dead',
+  protocol: 'stomp' as const,
+  port: 61_613,
+  tls: false,
+  virtualHost: 'localhost',
+  topic: '/queue/ActiveMQ.DLQ',
+  durable: false,
+  clientId: 'reader',
+};
 
 describe('ActiveMQ and a JMS producer', () => {
   const address = '127.0.0.71';
@@ -107,6 +121,26 @@ describe('ActiveMQ and a JMS producer', () => {
     await producer.publish('text', eventText({ uid: 'b1', summary: 'behind' }), alarm);
     await juliet.receives(saying('Reminder: behind'));
     await metric(running, /discarded_total\{reason="empty"\} 3/);
+  });
+
+  it('lets the broker set aside what is unusable, where it is told to', async () => {
+    hub = await startTestHub(['hub.test'], { yaml: yaml(broker).replace(/ } }$/, ', unusable: dead-letter } }') });
+    await state(hub, 'connected');
+    await producer.publish('text', 'no calendar at all', alarm);
+    await metric(hub, /discarded_total\{reason="unknown-type"\} 1/);
+    const config = { ...deadLetters, host: address, user: 'hub', password: 'secret' };
+    const letter = await new Promise<Delivery>((resolve, reject) => {
+      const connection = connectStomp(config, [], {
+        opened() {},
+        closed: reason => reject(new Error(reason)),
+        message(delivery) {
+          delivery.settle('accept');
+          resolve(delivery);
+          setTimeout(() => void connection.end(), 100);
+        },
+      });
+    });
+    assert.equal(Buffer.from(letter.body).toString(), 'no calendar at all');
   });
 
   it('passes over 50 MB', async () => {

@@ -69,11 +69,21 @@ ${recordsOf('hub.test', hub, hubHost).replace(/^_xmpp-server.*$/m, '')}`,
   });
 }
 
-for (const maker of ['hub', 'prosody'] as const) {
-  describe(`prosody: both ways on a stream that ${maker} makes`, () => {
+for (const [maker, proof] of [
+  ['hub', 'external'],
+  ['prosody', 'external'],
+  ['hub', 'dialback'],
+  ['prosody', 'dialback'],
+] as const) {
+  describe(`prosody: both ways on a stream that ${maker} makes, proved by ${proof}`, () => {
+    // To verify our key, Prosody connects to us, and from then on sends over that stream as well.
+    const verifying = proof === 'dialback' ? [false] : [];
     let meeting: Meeting;
     before(async () => {
-      meeting = await startMeeting('prosody', { peer: { modules: ['s2s_bidi'] } });
+      meeting = await startMeeting('prosody', {
+        peer: { modules: ['s2s_bidi', 'smacks'] },
+        selfSigned: proof === 'dialback',
+      });
     });
     after(() => meeting?.stop());
 
@@ -88,23 +98,24 @@ for (const maker of ['hub', 'prosody'] as const) {
       const [out] = hub.links.outbound;
       assert.equal(hub.links.outbound.length, 1);
       assert.equal(out.bidi, true);
+      assert.equal(out.stanzasOut, maker === 'hub' ? 11 : 10);
+      for (const link of hub.links.list()) assert.equal(link.proof, proof);
       assert.deepEqual(
         hub.links.inbound.map(({ stream }) => out.carriedBy(stream)),
-        maker === 'hub' ? [] : [true],
+        maker === 'prosody' ? [true] : verifying,
       );
-      assert.equal(out.stanzasOut, maker === 'hub' ? 11 : 10);
-      assert.equal(hub.links.inbound.length, maker === 'hub' ? 0 : 1);
-      for (const link of hub.links.list()) assert.equal(link.proof, 'external');
     });
 
-    it('is made anew once it was closed', async () => {
+    it('is made anew once it was closed, and what it carried is not sent again', async () => {
       const { hub, romeo, juliet } = meeting;
       hub.links.close('prosody.test');
       await until(() => hub.links.list().length === 0);
       const [first, second] = maker === 'hub' ? [juliet, romeo] : [romeo, juliet];
       await says(first, second);
       await says(second, first);
-      assert.equal(hub.links.inbound.length, maker === 'hub' ? 1 : 0);
+      assert.equal(hub.links.inbound.length, maker === 'hub' ? 1 : verifying.length);
+      for (const client of [romeo, juliet])
+        assert.deepEqual(client.inbox.filter(e => e.name === 'message').map(String), []);
     });
   });
 }

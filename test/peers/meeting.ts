@@ -1,5 +1,5 @@
 // A hub and a peer that can find and trust each other, with people on both; what the suites about links start from.
-import { type Authority, createAuthority, type Issued } from '../support/authority.ts';
+import { type Authority, createAuthority, type Issued, selfSigned } from '../support/authority.ts';
 import type { Client } from '../support/client.ts';
 import { startTestHub, type TestHub } from '../support/hubs.ts';
 import { recordsOf } from '../support/partners.ts';
@@ -34,6 +34,8 @@ export interface MeetingOptions {
   peer?: Partial<PeerOptions>;
   /** The zone; where none is given both are found by SRV records for STARTTLS. */
   zone?: (hub: TestHub, domain: string, address: string) => string | Promise<string>;
+  /** Certificates that prove nothing: both sides fall back on dialback. */
+  selfSigned?: boolean;
   /** More names on the peer's certificate. */
   names?: string[];
 }
@@ -44,13 +46,14 @@ export function peerRecords(domain: string, address: string): string {
 xmpp.${domain} 60 IN A ${address}`;
 }
 
-/** Starts a hub for hub.test and a peer for NAME.test, both with certificates that the other trusts. */
+/** Starts a hub for hub.test and a peer for NAME.test, both with certificates that the other trusts unless asked otherwise. */
 export async function startMeeting(name: PeerName, options: MeetingOptions = {}): Promise<Meeting> {
   const domain = `${name}.test`;
   const address = peerHosts[name];
   const authority = await createAuthority();
   const zones = await startZones('');
-  const issue = (names: string[]): Promise<Issued> => authority.issue({ names, usages: ['serverAuth', 'clientAuth'] });
+  const issue = (names: string[]): Promise<Issued> =>
+    options.selfSigned ? selfSigned({ names }) : authority.issue({ names, usages: ['serverAuth', 'clientAuth'] });
   const own = await issue(['hub.test']);
   const hub = await startTestHub('{ hub.test: { certificate: domain.crt, key: domain.key } }', {
     host: hubHost,
@@ -58,7 +61,7 @@ export async function startMeeting(name: PeerName, options: MeetingOptions = {})
     files: { 'ca.crt': authority.certificate, 'domain.crt': own.certificate, 'domain.key': own.key },
     yaml: `tls: { trust: [ca.crt] }
 dns: { servers: ["${zones.server.host}:${zones.server.port}"] }
-federation: { security: trusted, ${options.federation ?? 'queue: { wait: 10s }'} }
+federation: { security: ${options.selfSigned ? 'encrypted' : 'trusted'}, ${options.federation ?? 'queue: { wait: 10s }'} }
 ${options.yaml ?? ''}`,
   });
   const zone = options.zone ?? (() => `${recordsOf('hub.test', hub, hubHost)}\n${peerRecords(domain, address)}`);
@@ -73,7 +76,7 @@ ${options.yaml ?? ''}`,
     peer = await starts[name]({
       address,
       domain,
-      mode: 'external',
+      mode: options.selfSigned ? 'tls' : 'external',
       dns: zones.server,
       hosts: `${hubHost} xmpp.hub.test hub.test`,
       authority: authority.certificate,

@@ -79,3 +79,21 @@ function answers(host: string, port: number): Promise<boolean> {
     socket.once('error', () => resolve(false));
   });
 }
+
+/** Resolves when an XMPP server reads what clients send it, which may be long after its ports answer; rejects after 40 s. */
+export function listens(host: string, port: number, domain: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const socket = createConnection({ host, port }, () =>
+      socket.write(
+        `<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='${domain}' version='1.0'>`,
+      ),
+    );
+    socket.setTimeout(40_000, () => socket.destroy());
+    socket.once('data', () => {
+      resolve();
+      socket.destroy();
+    });
+    socket.once('error', reject);
+    socket.once('close', () => reject(new Error(`${host}:${port} does not answer`)));
+  });
+}

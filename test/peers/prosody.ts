@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Endpoint } from '../../src/hub/config.ts';
 import type { Issued } from '../support/authority.ts';
-import { type Peer, startProcess } from './process.ts';
+import { listens, type Peer, startProcess } from './process.ts';
 
 export type Mode = 'plaintext' | 'tls' | 'external';
 
@@ -73,6 +73,10 @@ ${[domain, ...(options.domains ?? [])].map(name => `VirtualHost "${name}"`).join
     { command: 'prosody', args: ['--config', config, '-F'], cwd: directory },
     { host: address, port: 5269, others: [5222] },
   );
+  await listens(address, 5222, domain).catch(async error => {
+    await running.stop();
+    throw error;
+  });
   return {
     address,
     domain,

@@ -102,7 +102,7 @@ ${modules.map(name => `loadmodule "${name}.so"`).join('\n')}
 modparam("tls", "config", "${tlsFile}")
 modparam("usrloc", "db_mode", 0)
 modparam("presence", "db_url", "sqlite://${database}")
-modparam("presence", "server_address", "sip:127.0.0.1:${port}")
+modparam("presence", "server_address", "sip:sip.test")
 modparam("presence", "subs_db_mode", 0)
 modparam("presence", "min_expires", 1)
 modparam("presence_xml", "db_url", "sqlite://${database}")

@@ -138,6 +138,44 @@ describe('calendars and people', () => {
     await romeo.receives(shows(''));
   });
 
+  it('reminds of the instance of a series that is due, and keeps the series', async () => {
+    const juliet = await hub.client('juliet@hub.test');
+    const begin = Date.now() + 5 * minute;
+    const start = begin - 700 * 86_400_000;
+    const series = { uid: 's', start, length: 30 * minute, lines: ['RRULE:FREQ=DAILY'] };
+    await post(hub, eventText(series), reminder);
+    const year = String(new Date().getUTCFullYear());
+    assert.ok((await juliet.receives(e => e.name === 'message')).childText('body').includes(year));
+    // An alarm may carry the instance alone, as if it were no series.
+    await post(hub, eventText({ ...series, start: begin, lines: [] }), reminder);
+    await juliet.receives(e => e.name === 'message');
+    const command = adminCommands(hub).get('bridge command')!;
+    for (const end = Date.now() + 4_000; ; ) {
+      const told = (await command(['calendar', 'availability', 'juliet@hub.test'])) as { times: unknown[] };
+      if (told.times.length === 20) break;
+      assert.ok(Date.now() < end, JSON.stringify(told));
+      await new Promise(resolve => setTimeout(resolve, 20));
+    }
+  });
+
+  it('shows one presence on all devices, and to who comes later', async () => {
+    const [juliet, romeo] = await friends(hub);
+    const phone = await hub.client('juliet@hub.test', { resource: 'phone' });
+    await post(hub, eventText({ start: Date.now() - minute }), { 'calendar-owner': 'juliet@hub.test' });
+    await romeo.receives(shows('dnd'));
+    await romeo.receives(e => e.attrs.from === phone.jid && e.childText('show') === 'dnd');
+    // By hand on one device: the calendar is silent on the other as well.
+    await phone.sends(`<presence><show>chat</show></presence>`);
+    await romeo.receives(e => e.attrs.from === phone.jid && e.childText('show') === 'chat');
+    await romeo.receives(shows(''));
+    await phone.close();
+    await romeo.receives(shows('dnd'));
+    await romeo.sends(`<presence type='unavailable'/>`);
+    await romeo.sends(`<presence/>`);
+    await romeo.receives(shows('dnd'));
+    await juliet.close();
+  });
+
   it('is still in the meeting after a restart', async () => {
     const [juliet] = await friends(hub);
     await post(hub, eventText({ start: Date.now() - minute }), { 'calendar-owner': 'juliet@hub.test' });

@@ -1,5 +1,6 @@
 // Service discovery, question by question: of the domain, of accounts and of their nodes, for friends and strangers (XEP-0030).
 import assert from 'node:assert/strict';
+import { verification } from '../../src/modules/caps.ts';
 import { ns } from '../../src/xmpp/namespaces.ts';
 import { conditionOf, eventOf, form } from '../support/capable.ts';
 import type { Client } from '../support/client.ts';
@@ -64,6 +65,15 @@ describe('service discovery', () => {
       if (expected === 'result') assert.equal(answer.child('query', space)?.attrs.node, node || undefined);
     });
   }
+
+  it('says in its stream features what it would answer', async () => {
+    const c = people.owner.features.child('c', ns.caps)!;
+    assert.equal(c.attrs.hash, 'sha-1');
+    for (const node of ['', ` node='${c.attrs.node}#${c.attrs.ver}'`]) {
+      const answer = await people.owner.asks('get', `<query xmlns='${ns.discoInfo}'${node}/>`, 'hub.test');
+      assert.equal(verification(answer.child('query', ns.discoInfo)!, 'sha-1'), c.attrs.ver);
+    }
+  });
 
   it('refuses to be set', async () => {
     const answer = await people.owner.asks('set', `<query xmlns='${ns.discoInfo}'/>`, 'hub.test');

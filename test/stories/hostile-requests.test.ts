@@ -35,6 +35,7 @@ const requests: [string, string][] = [
   ['bind', ns.bind],
   ['session', ns.session],
   ['pubsub', ns.pubsub],
+  ['pubsub', ns.pubsubOwner],
   ['constructor', '__proto__'],
 ];
 

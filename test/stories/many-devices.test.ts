@@ -203,6 +203,31 @@ describe('many devices', () => {
     });
   });
 
+  it('a session that is resumed is looked at again, and gets what waited behind the news of that', async () => {
+    const phone = await login('abram@hub.test', { resource: 'phone' });
+    const friend = await login('gregory@hub.test');
+    await phone.sends(`<enable xmlns='${ns.streamManagement}' resume='1'/>`);
+    const { id } = (await phone.receives(e => e.is('enabled', ns.streamManagement))).attrs;
+    await phone.sends(`<inactive xmlns='${ns.clientState}'/>`);
+    await phone.hasNot(() => false);
+    await friend.sends(`<presence to='${phone.jid}'><status>waited</status></presence>`);
+    await friend.hasNot(() => false);
+    phone.drop();
+    const again = await login('abram@hub.test', { bind: false });
+    again.inbox.length = 0;
+    await again.sends(`<resume xmlns='${ns.streamManagement}' previd='${id}' h='1'/>`);
+    await again.receives(e => e.childText('status') === 'waited');
+    assert.ok(again.inbox[0].is('resumed', ns.streamManagement));
+    await friend.sends(`<presence to='${phone.jid}'><status>at once</status></presence>`);
+    await again.receives(e => e.childText('status') === 'at once');
+    assert.equal(
+      again.inbox.some(e => e.childText('status') === 'waited'),
+      false,
+    );
+    await again.close();
+    await friend.close();
+  });
+
   describe('a device that is asleep', () => {
     let service: Client;
     let friend: Client;

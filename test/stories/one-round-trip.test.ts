@@ -119,6 +119,22 @@ describe('one round trip', () => {
     await other.close();
   });
 
+  it('binds a client that nobody looks at', async () => {
+    const { client } = await succeeds(
+      `${plain()}<bind xmlns='${ns.bind2}'><inactive xmlns='${ns.clientState}'/></bind>`,
+    );
+    const shows = (status: string) => romeo.sends(`<presence to='${client.jid}'><status>${status}</status></presence>`);
+    const ping = (id: string) => `<iq type='get' id='${id}' to='hub.test'><ping xmlns='${ns.ping}'/></iq>`;
+    await client.sends(ping('p1'));
+    await client.receives(e => e.attrs.id === 'p1');
+    await shows('later');
+    await romeo.hasNot(() => false);
+    assert.ok(!client.inbox.some(e => e.childText('status') === 'later'));
+    await client.sends(`<active xmlns='${ns.clientState}'/>`);
+    await client.receives(e => e.childText('status') === 'later');
+    await client.close();
+  });
+
   it('gives the same installation the same resource, and ends what it left behind', async () => {
     const id = randomUUID();
     const bind = (tag: string) => `${plain()}${agent(id)}<bind xmlns='${ns.bind2}'><tag>${tag}</tag></bind>`;

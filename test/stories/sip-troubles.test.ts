@@ -125,7 +125,11 @@ describe('telephones without a SIP server', () => {
   let romeo: Client;
   let alice: SipPerson;
   before(async () => {
-    side = await SipSide.start('sip.test', undefined, 'credentials: { sip.test: { user: alice, password: wonder } }');
+    side = await SipSide.start(
+      'sip.test',
+      undefined,
+      'credentials: { sip.test: { user: alice, password: wonder }, hub.test: { user: alice, password: wonder } }',
+    );
     const port = await freePort();
     side.reaches(port, 'tcp');
     alice = side.person('alice');

@@ -32,6 +32,7 @@ export class SipPeer {
   readonly #options: PeerOptions;
   readonly #waiting: { wanted: (heard: Heard) => boolean; found: (heard: Heard) => void }[] = [];
   readonly #taken = new Set<Heard>();
+  readonly #branches = new Set<string>();
   readonly #sockets = new Set<Socket>();
   #udp: UdpSocket | null = null;
   #server: Server | null = null;
@@ -218,9 +219,11 @@ export class SipPeer {
     });
   }
 
-  /** The next request of a method. */
-  nextRequest(method: string): Promise<Heard> {
-    return this.next(({ message }) => message.isRequest && message.method === method);
+  /** The next request of a method; repeats of those that were taken do not count. */
+  async nextRequest(method: string): Promise<Heard> {
+    const heard = await this.next(({ message }) => message.method === method && !this.#branches.has(message.branch));
+    this.#branches.add(heard.message.branch);
+    return heard;
   }
 
   /** How many messages of that kind were heard. */

@@ -169,3 +169,16 @@ describe('a stanza', () => {
     assert.equal(detached.detach(), detached);
   });
 });
+
+describe('a child that is written already', () => {
+  it('reads like one that was built', () => {
+    const stanza = Stanza.parse(Buffer.from(`<message to='a@b.test'><body>é</body></message>`));
+    const xml = `<x xmlns='urn:example' by='é&amp;'/>`;
+    const written = stanza.withWritten('x', 'urn:example', xml);
+    assert.equal(written.toString(), stanza.with(parseElement(xml)).toString());
+    for (const one of [written, Stanza.parse(written.toBytes())]) {
+      assert.equal(one.child('x', 'urn:example')?.attrs.by, 'é&');
+      assert.equal(one.text('body'), 'é');
+    }
+  });
+});

@@ -1,7 +1,8 @@
-// The events of all users as they are kept, and the times they take: stored, so that a restart forgets nothing.
+// The events of all users as they are kept, and which times they take: series are expanded one after the other.
 import type { Row, Store } from '../../hub/store.ts';
 import { busyOf, keptOf, seriesOf, spanOf } from './availability.ts';
-import type { Busy, Entry, FreeBusy, Moment } from './entry.ts';
+import type { BusyTimes } from './busy-times.ts';
+import type { Entry, FreeBusy, Moment } from './entry.ts';
 import { type Recurrence, Unexpandable } from './recurrence.ts';
 import type { Span } from './series.ts';
 import { toTime } from './zones.ts';
@@ -26,13 +27,7 @@ const schema = [
    CREATE TABLE calendar_series (
      user TEXT NOT NULL, uid TEXT NOT NULL, expanded INTEGER NOT NULL, problem TEXT NOT NULL,
      PRIMARY KEY (user, uid)) WITHOUT ROWID;
-   CREATE INDEX calendar_series_expanded ON calendar_series (expanded);
-   CREATE TABLE calendar_busy (
-     user TEXT NOT NULL, uid TEXT NOT NULL, start INTEGER NOT NULL, end INTEGER NOT NULL, busy TEXT NOT NULL);
-   CREATE INDEX calendar_busy_user ON calendar_busy (user, start);
-   CREATE INDEX calendar_busy_event ON calendar_busy (user, uid);
-   CREATE INDEX calendar_busy_start ON calendar_busy (start);
-   CREATE INDEX calendar_busy_end ON calendar_busy (end)`,
+   CREATE INDEX calendar_series_expanded ON calendar_series (expanded)`,
 ];
 
 /** Whose events these are: the bare JID, the addresses that name them in events, and their zone. */
@@ -61,6 +56,7 @@ export interface AgendaEvents {
 
 export class Agenda {
   readonly #store: Store;
+  readonly #times: BusyTimes;
   readonly #recurrence: Recurrence;
   readonly #events: AgendaEvents;
   readonly #counts = new Map<string, number>();
@@ -68,8 +64,9 @@ export class Agenda {
   #again = false;
   #stopped = false;
 
-  constructor(store: Store, recurrence: Recurrence, events: AgendaEvents) {
+  constructor(store: Store, times: BusyTimes, recurrence: Recurrence, events: AgendaEvents) {
     this.#store = store;
+    this.#times = times;
     this.#recurrence = recurrence;
     this.#events = events;
     store.migrate('calendar-agenda', schema);
@@ -77,26 +74,22 @@ export class Agenda {
 
   /**
    * Takes the events of one object, which all have one uid. Where the master is among them they replace all that is
-   * known of it. What is older than what is known changes nothing. False: there are too many events of this user.
+   * known of it. What is older than what is known changes nothing; nor does what a `reminder` carries where the event
+   * is known and no older, for that may be one instance of a series. False: there are too many events of this user.
    */
-  put(owner: Owner, entries: readonly Entry[], now: number): boolean {
+  put(owner: Owner, entries: readonly Entry[], now: number, reminder = false): boolean {
     const { jid } = owner;
     const { uid } = entries[0];
     const master = entries.find(entry => !entry.recurrence);
     const taken = this.#store.atomic(() => {
       const known = this.#rows(jid, uid);
       if (known.length === 0 && this.#count(jid) >= mostEvents) return false;
-      if (
-        master &&
-        isStale(
-          master,
-          known.find(row => row.instance === ''),
-        )
-      )
-        return true;
+      const before = known.find(row => row.instance === '');
+      if (master && isStale(master, before)) return true;
+      if (reminder && before && Number(before.sequence) >= entries[0].sequence) return true;
       const fresh = entries.flatMap(entry => this.#freshRow(owner, entry, now));
-      if (fresh.every(row => known.some(old => isSame(old, row))) && (!master || fresh.length === known.length))
-        return true;
+      const complete = !master || fresh.length === known.length;
+      if (complete && fresh.every(row => known.some(old => isSame(old, row)))) return true;
       if (master && known.length > 0) {
         this.#store.prepare('DELETE FROM calendar_events WHERE user = ? AND uid = ?').run(jid, uid);
       }
@@ -125,13 +118,8 @@ export class Agenda {
           if (isStale(entry, known)) continue;
           this.#write(jid, cancelled, instance, JSON.stringify(cancelled), now + memory);
         } else {
-          if (
-            isStale(
-              entry,
-              this.#rows(jid, entry.uid).find(row => row.instance === ''),
-            )
-          )
-            continue;
+          const known = this.#rows(jid, entry.uid).find(row => row.instance === '');
+          if (isStale(entry, known)) continue;
           this.#store.prepare('DELETE FROM calendar_events WHERE user = ? AND uid = ?').run(jid, entry.uid);
           this.#write(jid, entry, '', null, now + memory);
         }
@@ -143,15 +131,16 @@ export class Agenda {
 
   /** Takes published free/busy: it replaces what was published under that uid. */
   publish(owner: Owner, { uid, periods }: FreeBusy, now: number): void {
-    this.#store.atomic(() => this.#setSpans(owner.jid, uid, periods.filter(one => one.end > now).slice(0, 1_000)));
+    this.#store.atomic(() => this.#times.set(owner.jid, uid, periods.filter(one => one.end > now).slice(0, 1_000)));
     this.#events.changed(owner.jid);
   }
 
   /** Forgets all of somebody's events. */
   clear(jid: string): void {
-    for (const table of ['calendar_events', 'calendar_series', 'calendar_busy']) {
+    for (const table of ['calendar_events', 'calendar_series']) {
       this.#store.prepare(`DELETE FROM ${table} WHERE user = ?`).run(jid);
     }
+    this.#times.clear(jid);
     this.#events.changed(jid);
   }
 
@@ -164,59 +153,10 @@ export class Agenda {
     this.#events.changed(jid);
   }
 
-  /** The times of somebody that are not over, the earliest first. */
-  spans(jid: string, now: number, most = 200): Span[] {
-    const rows = this.#store
-      .prepare('SELECT start, end, busy FROM calendar_busy WHERE user = ? AND end > ? ORDER BY start LIMIT ?')
-      .all(jid, now, most);
-    return rows.map(row => ({ start: Number(row.start), end: Number(row.end), busy: String(row.busy) as Busy }));
-  }
-
-  /** Whether a time of somebody runs. What is over is kept for a day only, so few rows are looked at. */
-  runs(jid: string, now: number): boolean {
-    const sql = 'SELECT 1 FROM calendar_busy WHERE user = ? AND start <= ? AND end > ? LIMIT 1';
-    return this.#store.prepare(sql).get(jid, now, now) !== undefined;
-  }
-
-  /** When a time of somebody starts next, or one that runs ends; Infinity for never. */
-  nextOf(jid: string, now: number): number {
-    const start = this.#store.prepare('SELECT min(start) AS at FROM calendar_busy WHERE user = ? AND start > ?');
-    const end = this.#store.prepare(
-      'SELECT min(end) AS at FROM calendar_busy WHERE user = ? AND start <= ? AND end > ?',
-    );
-    const times = [start.get(jid, now)?.at, end.get(jid, now, now)?.at];
-    return Math.min(...times.map(at => (typeof at === 'number' ? at : Number.POSITIVE_INFINITY)));
-  }
-
-  /** Who has a time that runs. */
-  busyAt(now: number): string[] {
-    const rows = this.#store.prepare('SELECT DISTINCT user FROM calendar_busy WHERE start <= ? AND end > ?');
-    return rows.all(now, now).map(row => String(row.user));
-  }
-
-  /** Who has a time that starts or ends after `after`, and at or before `now`. */
-  changedBetween(after: number, now: number): string[] {
-    const sql = `SELECT user FROM calendar_busy WHERE start > ? AND start <= ?
-                 UNION SELECT user FROM calendar_busy WHERE end > ? AND end <= ?`;
-    return this.#store
-      .prepare(sql)
-      .all(after, now, after, now)
-      .map(row => String(row.user));
-  }
-
-  /** When the next time after `after` starts or ends; null for never. */
-  nextChange(after: number): number | null {
-    const start = this.#store.prepare('SELECT min(start) AS at FROM calendar_busy WHERE start > ?').get(after)?.at;
-    const end = this.#store.prepare('SELECT min(end) AS at FROM calendar_busy WHERE end > ?').get(after)?.at;
-    const times = [start, end].filter(at => at !== null && at !== undefined).map(Number);
-    return times.length > 0 ? Math.min(...times) : null;
-  }
-
-  get counts(): { events: number; intervals: number; problems: number } {
+  get counts(): { events: number; problems: number } {
     const count = (sql: string) => Number(this.#store.prepare(sql).get()?.n);
     return {
       events: count("SELECT count(*) AS n FROM calendar_events WHERE instance = '' AND entry IS NOT NULL"),
-      intervals: count('SELECT count(*) AS n FROM calendar_busy'),
       problems: count("SELECT count(*) AS n FROM calendar_series WHERE problem <> ''"),
     };
   }
@@ -232,7 +172,7 @@ export class Agenda {
 
   /** Forgets what is over, and has series whose window comes to its end expanded anew. */
   tend(now: number): void {
-    this.#store.prepare('DELETE FROM calendar_busy WHERE end < ?').run(now - day);
+    this.#times.tend(now - day);
     this.#store.prepare('DELETE FROM calendar_events WHERE forget < ?').run(now);
     const due = "UPDATE calendar_series SET expanded = 0 WHERE expanded > 0 AND expanded < ? AND problem = ''";
     this.#store.prepare(due).run(now + renewal);
@@ -291,7 +231,7 @@ export class Agenda {
     // What has changed meanwhile waits for its own turn.
     if (versionOf(this.#rows(jid, uid)) !== version) return;
     this.#store.atomic(() => {
-      this.#setSpans(jid, uid, spans);
+      this.#times.set(jid, uid, spans);
       this.#setSeries(jid, uid, window.to, problem);
     });
     if (problem) this.#events.refused(jid, uid, problem);
@@ -310,13 +250,7 @@ export class Agenda {
   /** The time of an event that is new and does not repeat. */
   #addSpan({ jid, zone }: Owner, [fresh]: readonly Fresh[]): void {
     const span = fresh ? spanOf(fresh.entry, busyOf(fresh.entry), zone) : null;
-    if (span) this.#insertSpan(jid, fresh.entry.uid, span);
-  }
-
-  #insertSpan(jid: string, uid: string, { start, end, busy }: Span): void {
-    this.#store
-      .prepare('INSERT INTO calendar_busy (user, uid, start, end, busy) VALUES (?, ?, ?, ?, ?)')
-      .run(jid, uid, start, end, busy);
+    if (span) this.#times.add(jid, fresh.entry.uid, span);
   }
 
   /** Writes the times of an event: at once where it does not repeat, else a thread is asked. */
@@ -332,15 +266,7 @@ export class Agenda {
     this.#store.prepare('DELETE FROM calendar_series WHERE user = ? AND uid = ?').run(jid, uid);
     // Instances whose series is not known stand for themselves.
     const spans = entries.map(entry => spanOf(entry, busyOf(entry), zone));
-    this.#setSpans(jid, uid, spans.filter(span => span !== null && span.end > now - day) as Span[]);
-  }
-
-  #setSpans(jid: string, uid: string, spans: readonly Span[]): void {
-    this.#store.prepare('DELETE FROM calendar_busy WHERE user = ? AND uid = ?').run(jid, uid);
-    const insert = this.#store.prepare(
-      'INSERT INTO calendar_busy (user, uid, start, end, busy) VALUES (?, ?, ?, ?, ?)',
-    );
-    for (const { start, end, busy } of spans) insert.run(jid, uid, start, end, busy);
+    this.#times.set(jid, uid, spans.filter(span => span !== null && span.end > now - day) as Span[]);
   }
 
   #setSeries(jid: string, uid: string, expanded: number, problem: string): void {

@@ -6,7 +6,7 @@ import { prefetch } from './broker.ts';
 import { largestBody } from './notification.ts';
 
 /** The engine gives up after twice this long without a frame, and closes within a second more. */
-const idle = 4_000;
+const idle = 3_500;
 /** The format that marks a message whose body was not kept: the engine does not try to decode it. */
 const cutFormat = 0x1517;
 

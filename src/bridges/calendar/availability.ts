@@ -16,7 +16,9 @@ const activityNamespace = 'http://jabber.org/protocol/activity';
 export function keptOf(entry: Entry, addresses: ReadonlySet<string>): Entry {
   const attendees = entry.attendees.filter(one => addresses.has(one.address)).slice(0, 1);
   const alarms = { count: 0, attendees: [] };
-  return { ...entry, summary: '', location: '', url: '', organizer: null, attendees, alarms };
+  const kept = { ...entry, summary: '', location: '', url: '', organizer: null, attendees, alarms };
+  // Nobody will expand it: its dates need no room.
+  return entry.excessive ? { ...kept, dates: [], exceptions: [] } : kept;
 }
 
 /** What an event that is kept for somebody counts as; null: it takes none of their time. */

@@ -9,8 +9,10 @@ import { Alerts } from './alerts.ts';
 import { connectAmqp } from './amqp.ts';
 import { availabilityPresence, type State, stateAt, statusText } from './availability.ts';
 import { BrokerLink, type Pauses } from './broker.ts';
+import { BusyTimes } from './busy-times.ts';
 import { userCommands } from './commands.ts';
 import { doorHandler } from './door.ts';
+import { dueInstance } from './due.ts';
 import type { Entry } from './entry.ts';
 import { Intake } from './intake.ts';
 import type { CalendarConfig } from './kind.ts';
@@ -34,6 +36,7 @@ export class CalendarBridge implements Bridge {
   readonly #reminders: Reminders;
   readonly #alerts: Alerts;
   readonly #recurrence = new Recurrence();
+  readonly #times: BusyTimes;
   readonly #agenda: Agenda;
   readonly #transitions: Transitions;
   readonly #intake: Intake;
@@ -50,7 +53,8 @@ export class CalendarBridge implements Bridge {
     this.#owners = new Owners(port, config.mailDomains);
     this.#reminders = new Reminders(store, stanza => this.#alerts.again(stanza));
     this.#alerts = new Alerts(config, port, this.#preferences, this.#reminders, reason => this.#intake.discard(reason));
-    this.#agenda = new Agenda(store, this.#recurrence, {
+    this.#times = new BusyTimes(store);
+    this.#agenda = new Agenda(store, this.#times, this.#recurrence, {
       changed: jid => this.#changed(jid),
       refused: (user, uid, why) => {
         this.#intake.discard('recurrence');
@@ -58,13 +62,14 @@ export class CalendarBridge implements Bridge {
       },
       zone: jid => this.#zoneOf(jid),
     });
-    this.#transitions = new Transitions(this.#agenda, jid => this.#announce(jid));
+    this.#transitions = new Transitions(this.#times, jid => this.#announce(jid));
     this.#intake = new Intake({
       store,
       metrics,
       log,
       owners: this.#owners,
       unusable: config.unusable,
+      prepare: notification => dueInstance(notification, this.#recurrence, config.zone),
       deliver: (user, notification, id) => this.#deliver(user, notification, id),
     });
     this.#links = config.brokers.map(
@@ -106,7 +111,7 @@ export class CalendarBridge implements Bridge {
     this.#tending = setInterval(() => this.#tend(Date.now()), tending);
     this.#tending.unref();
     if (this.#config.availability) {
-      for (const user of this.#agenda.busyAt(now)) this.#announce(user);
+      for (const user of this.#times.busyAt(now)) this.#announce(user);
       this.#transitions.start(now);
     }
     this.#reminders.start();
@@ -136,7 +141,7 @@ export class CalendarBridge implements Bridge {
 
   show(): Record<string, unknown> {
     const { contentType, availability, offline, doors, zone } = this.#config;
-    const { events, intervals, problems } = this.#agenda.counts;
+    const { events, problems } = this.#agenda.counts;
     return {
       domain: this.#config.domain,
       brokers: this.#links.map(({ config, state, server, lastError, since, unsettled }) => ({
@@ -156,7 +161,7 @@ export class CalendarBridge implements Bridge {
       offline,
       'time-zone': zone,
       events,
-      'busy times': intervals,
+      'busy times': this.#times.count,
       'events that cannot be expanded': problems,
       'busy now': this.#said.size,
       'reminders put off': this.#reminders.count,
@@ -170,7 +175,10 @@ export class CalendarBridge implements Bridge {
     if (calendarDeleted) return this.#agenda.clear(jid);
     if (this.#config.availability) this.#note(user, notification);
     const zone = this.#zoneOf(jid);
-    if (alert) return this.#alerts.tell(user, object.entries[0], { kind: alert, zone, id, text: notification.text });
+    if (alert) {
+      const entry = notification.instance ?? object.entries[0];
+      return this.#alerts.tell(user, entry, { kind: alert, zone, id, text: notification.text });
+    }
     this.#intake.discard('no-alert');
   }
 
@@ -185,23 +193,23 @@ export class CalendarBridge implements Bridge {
     if (alert === 'reply' || object.method === 'REPLY' || object.method === 'COUNTER') return;
     for (const entries of byUid(object.entries)) {
       if (object.method === 'CANCEL' || alert === 'cancellation') this.#agenda.cancel(owner, entries, now);
-      else if (!this.#agenda.put(owner, entries, now)) this.#intake.discard('too-many-events');
+      else if (!this.#agenda.put(owner, entries, now, alert === 'reminder')) this.#intake.discard('too-many-events');
     }
   }
 
   #changed(jid: string): void {
     if (!this.#config.availability) return;
     const now = Date.now();
-    this.#transitions.added(this.#agenda.nextOf(jid, now));
+    this.#transitions.added(this.#times.nextOf(jid, now));
     this.#announce(jid);
   }
 
   /** Says what somebody is now, where that is not what was said last. */
   #announce(jid: string): void {
     const now = Date.now();
-    const runs = this.#agenda.runs(jid, now);
+    const runs = this.#times.runs(jid, now);
     if (!runs && !this.#said.has(jid)) return;
-    const state: State | null = runs ? stateAt(this.#agenda.spans(jid, now), now) : null;
+    const state: State | null = runs ? stateAt(this.#times.spans(jid, now), now) : null;
     const zone = this.#zoneOf(jid);
     const text = state ? `${state.busy} ${statusText(state, now, zone)}` : undefined;
     if (this.#said.get(jid) === text) return;
@@ -249,8 +257,8 @@ export class CalendarBridge implements Bridge {
   #availability(jid: string): Record<string, unknown> {
     const now = Date.now();
     const zone = this.#zoneOf(jid);
-    const spans = this.#agenda.spans(jid, now, 20);
-    const state = stateAt(this.#agenda.spans(jid, now), now);
+    const spans = this.#times.spans(jid, now, 20);
+    const state = stateAt(this.#times.spans(jid, now), now);
     const text = (time: number) => new Date(time).toISOString().replace('.000Z', 'Z');
     return {
       user: jid,
@@ -266,9 +274,7 @@ export class CalendarBridge implements Bridge {
     metrics.gauge('isthmus_calendar_broker_up', 'Whether a broker is connected', ['broker'], set => {
       for (const { config, state } of this.#links) set(state === 'connected' ? 1 : 0, config.name);
     });
-    metrics.gauge('isthmus_calendar_busy_times', 'Times of users that are kept', [], set =>
-      set(this.#agenda.counts.intervals),
-    );
+    metrics.gauge('isthmus_calendar_busy_times', 'Times of users that are kept', [], set => set(this.#times.count));
     metrics.gauge('isthmus_calendar_busy_users', 'Users who are busy now', [], set => set(this.#said.size));
   }
 }

@@ -21,6 +21,8 @@ export interface IntakeParts {
   owners: Owners;
   /** What to tell the broker of a message that nothing can be made of. */
   unusable: 'accept' | 'reject';
+  /** Adds what takes time to find out; called once for each message, before anybody is told. Never rejects. */
+  prepare: (notification: Notification) => Notification | Promise<Notification>;
   /**
    * Does for one user what the notification says; `id` follows from the message's own. Resolves when the alert is
    * kept; rejects when it cannot be now, and is called again then.
@@ -93,7 +95,10 @@ export class Intake {
     let notification: Notification | null = null;
     for (let attempt = 0; ; attempt++) {
       try {
-        notification ??= read(delivery);
+        if (!notification) {
+          const prepared = this.#parts.prepare(read(delivery));
+          notification = prepared instanceof Promise ? await prepared : prepared;
+        }
         const names = notification.owners.length > 0 ? notification.owners : notification.parties;
         if (names.length === 0) throw new Unusable('no-owner', 'it does not say whose calendar it is');
         const found = this.#parts.owners.findAll(names);

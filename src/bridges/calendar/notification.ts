@@ -23,6 +23,8 @@ export interface Notification {
   /** Whether the whole calendar is gone. */
   readonly calendarDeleted: boolean;
   readonly object: CalendarObject;
+  /** What people are told of, where that is not the first entry: the instance of a series that is due. */
+  readonly instance?: Entry;
   /** Whose calendar it is, as the message says it: mail addresses, user names or addresses of ours; best first. */
   readonly owners: readonly string[];
   /** Everybody it is addressed to, where it names no owner (invitations). */

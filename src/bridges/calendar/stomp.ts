@@ -8,8 +8,8 @@ import { prefetch } from './broker.ts';
 import { cutHeader, FrameCutter } from './frames.ts';
 import { largestBody } from './notification.ts';
 
-/** A server that is silent for twice this long is frozen: noticed within 9 s. */
-const heartbeat = 3_000;
+/** A server that is silent for twice this long is frozen: noticed within 8 s. */
+const heartbeat = 2_500;
 
 export const connectStomp: Connect = (config, authorities, listener) =>
   new StompConnection(config, authorities, listener);

@@ -142,6 +142,7 @@ export class UserAgent implements Engine {
       sender: this.#sender,
       patience: 64 * this.#times.transactions.t1,
       body: this.#config.limits.body,
+      failed: ({ wish: { uri } }, reason) => this.note(`SUBSCRIBE ${parseUri(uri)?.host}: ${reason}`),
       over: one => this.#subscriptions.unwatch(one),
     });
     this.#subscriptions.watch(watcher);

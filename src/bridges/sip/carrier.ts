@@ -7,7 +7,7 @@ import type { Locator } from './locate.ts';
 import { type Header, type Message, writeRequest } from './message.ts';
 import type { Carrier, Draft, Reply } from './sender.ts';
 import type { Hop, Transports } from './transports.ts';
-import { bareHost, formatSipUri, parseUri } from './uri.ts';
+import { bareHost, formatSipUri, parseUri, type SipUri } from './uri.ts';
 
 /** Above this, a request goes by TCP (RFC 3261 §18.1.1). */
 const datagramLimit = 1300;
@@ -37,8 +37,7 @@ export class NetworkCarrier implements Carrier {
 
   /** Tries the hops one after another until one answers with anything but 503 (RFC 3263 §4.3). */
   async carry(draft: Draft, more: readonly Header[], preferred: Flow | null | undefined = draft.flow): Promise<Reply> {
-    const { target, routes } = route(draft);
-    const next = parseUri(routes.length > 0 ? (parseNameAddr(routes[0])?.uri.text ?? '') : target);
+    const { target, routes, next } = route(draft);
     if (!next) return unreachable('the target is no URI that leads anywhere');
     const large = sizeOf(draft) + headroom > datagramLimit;
     let last: Reply | null = null;
@@ -109,11 +108,12 @@ export function contactOf(user: string, flow: Flow): string {
   });
 }
 
-/** Strict routers of RFC 2543 want the target last (RFC 3261 §12.2.1.1). */
-function route({ uri, routes }: Draft): { target: string; routes: readonly string[] } {
+/** What a dialog's route makes of a request. Strict routers of RFC 2543 are the target, and want ours last (RFC 3261 §12.2.1.1). */
+function route({ uri, routes }: Draft): { target: string; routes: readonly string[]; next: SipUri | null } {
   const first = routes.length > 0 ? parseNameAddr(routes[0])?.uri : undefined;
-  if (!first || first.params.has('lr')) return { target: uri, routes };
-  return { target: first.text, routes: [...routes.slice(1), `<${uri}>`] };
+  if (!first) return { target: uri, routes, next: routes.length > 0 ? null : parseUri(uri) };
+  if (first.params.has('lr')) return { target: uri, routes, next: first };
+  return { target: first.text, routes: [...routes.slice(1), `<${uri}>`], next: first };
 }
 
 function sizeOf({ headers, body, uri, from, to, routes }: Draft): number {

@@ -13,6 +13,8 @@ export interface Device {
   show: Show;
   /** The words of the user, each with a language tag or ''. */
   status: [lang: string, text: string][];
+  /** RPID's word for what its user does, where the presence says so; else the show's own stands for it. */
+  activity?: string;
   /** From -128 to 127, as in XMPP. */
   priority: number;
   /** Since when nobody has touched it, in ms; null where somebody has, or where it is not known. */

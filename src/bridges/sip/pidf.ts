@@ -175,7 +175,7 @@ function tupleText(device: Device, contact: string): string {
 }
 
 function personText(device: Device): string {
-  const activity = activityOf(device.show);
+  const activity = device.activity ?? activityOf(device.show);
   if (activity === '' && device.status.length === 0) return '';
   const activities = activity === '' ? '' : `<rpid:activities><rpid:${activity} /></rpid:activities>\n`;
   const notes = device.status.map(([lang, text]) => noteText('dm:note', lang, text)).join('');

@@ -8,6 +8,7 @@ import { timeOf } from './documents.ts';
 import { languageTag } from './text.ts';
 
 const idleNs = 'urn:xmpp:idle:1';
+const activityNs = 'http://jabber.org/protocol/activity';
 const mostStatus = 8;
 const longestStatus = 1024;
 
@@ -24,7 +25,14 @@ export function deviceOf(stanza: Stanza): Device {
     status: stanza.has('status', ns.client) ? statusOf(stanza) : [],
     priority: Number.isInteger(priority) && priority >= -128 && priority <= 127 ? priority : 0,
     idleSince: open ? idleSince(stanza) : null,
+    ...(open && inMeeting(stanza) ? { activity: 'meeting' } : {}),
   };
+}
+
+/** XEP-0108 §2: what the calendar says of a running meeting. */
+function inMeeting(stanza: Stanza): boolean {
+  const working = stanza.child('activity', activityNs)?.child('working');
+  return working ? working.child('in_a_meeting') !== null : false;
 }
 
 function statusOf(stanza: Stanza): [string, string][] {

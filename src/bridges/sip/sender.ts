@@ -5,7 +5,7 @@ import { parseNameAddr, quote, splitList } from './fields.ts';
 import type { Flow } from './flow.ts';
 import type { Header, Message } from './message.ts';
 import type { EngineConfig } from './settings.ts';
-import { parseUri } from './uri.ts';
+import { bareHost } from './uri.ts';
 
 /** A request before it is known where it goes. */
 export interface Draft {
@@ -96,9 +96,9 @@ export class Sender {
     const proxy = outcome.response.status === 407;
     const challenge = pickChallenge(outcome.response.headersOf(proxy ? 'proxy-authenticate' : 'www-authenticate'));
     if (!challenge) return null;
-    const realm = challenge.get('realm')!.toLowerCase();
-    // Credentials for a domain answer only that domain's servers: the realm is the peer's word.
-    const who = this.#credentials.get(realm) ?? this.#credentials.get(parseUri(draft.uri)?.host ?? '');
+    // By whom the request is for, and not by the realm: that is the peer's word, and could be anybody's.
+    const whom = parseNameAddr(draft.to)?.uri;
+    const who = this.#credentials.get(whom?.scheme === 'tel' ? 'tel' : bareHost(whom?.host ?? ''));
     if (!who) return null;
     return [proxy ? 'Proxy-Authorization' : 'Authorization', answerChallenge(challenge, who, draft.method, draft.uri)];
   }

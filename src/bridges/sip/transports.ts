@@ -105,12 +105,15 @@ export class Transports {
     if (hop.protocol === 'udp') return (await this.#udpFor(hop.address)).flowTo(hop);
     const key = keyOf(hop.protocol, hop);
     const open = this.#connections.get(key);
-    if (open && !open.closed) return open;
+    // The peer at that address may be several domains, each with a certificate of its own.
+    const known = hop.names.length === 0 || open?.certificateNames.some(name => hop.names.includes(name));
+    if (open && !open.closed && known) return open;
     if (hop.protocol === 'ws' || hop.protocol === 'wss') throw new Error('the WebSocket of that peer is gone');
-    let connecting = this.#connecting.get(key);
+    const wanted = `${key} ${hop.names.join(' ')}`;
+    let connecting = this.#connecting.get(wanted);
     if (!connecting) {
-      connecting = this.#connect(hop).finally(() => this.#connecting.delete(key));
-      this.#connecting.set(key, connecting);
+      connecting = this.#connect(hop).finally(() => this.#connecting.delete(wanted));
+      this.#connecting.set(wanted, connecting);
     }
     return connecting;
   }
@@ -199,7 +202,7 @@ export class Transports {
       tls: secure ? { cert: readFileSync(files.certificate), key: readFileSync(files.key) } : null,
       body: this.#config.limits.body,
       keepAlive: this.#times.keepAlive,
-      admit: request => this.#guard.admit(request.socket),
+      admit: socket => this.#guard.admit(socket),
       opened: flow => this.#remember(flow),
     });
     this.#add(server);

@@ -34,6 +34,9 @@ const schemes = new Set(['sip', 'sips', 'tel', 'im', 'pres']);
 /** Extensions that we may be required to know: those that ask nothing of us. */
 const known = new Set(['path', 'gruu', 'outbound', 'norefersub']);
 
+/** Requests that wait for their handlers at once; above that they are sent away. */
+const mostWaiting = 20_000;
+
 /** One answer before it is bytes. */
 interface Answer extends SipAnswer {
   contactUser?: string;
@@ -50,7 +53,7 @@ export class Uas {
   receive(request: Message, flow: Flow): void {
     const way = noteSource(request, flow);
     if (request.method === 'ACK') return; // It acknowledges our refusal of an INVITE; nobody waits for it.
-    if (!this.#port.guard.allows(flow.remote.address)) {
+    if (this.#port.servers.count >= mostWaiting || !this.#port.guard.allows(flow.remote.address)) {
       // Without a transaction: a flood must not be remembered. Every answer has the same tag for the same request.
       const headers: Header[] = [...responseHeaders(request, request.branch.slice(-16) || 'x'), ['Retry-After', '5']];
       void way.send(writeResponse(503, 'Too many requests', headers)).catch(() => {});

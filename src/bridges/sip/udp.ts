@@ -12,6 +12,7 @@ export class UdpListener {
   readonly #body: number;
   readonly #flows = new Map<string, UdpFlow>();
   #local: Address = { address: '', port: 0 };
+  #closed = false;
 
   constructor(family: 4 | 6, receiver: Receiver, body: number) {
     this.#socket = createSocket({
@@ -68,6 +69,8 @@ export class UdpListener {
   }
 
   close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
     this.#socket.close();
   }
 

@@ -1,4 +1,5 @@
 // A subscription of ours (RFC 6665 §4.1): SUBSCRIBE, its refreshes, and the NOTIFYs that answer it, whichever comes first.
+import type { Outcome } from './clients.ts';
 import { decodeBody, encodings } from './content.ts';
 import { randomToken, TextDialog } from './core.ts';
 import type { Notification, SubscriptionEnd, SubscriptionOut, Watching, WatchListener } from './engine.ts';
@@ -14,6 +15,8 @@ export interface WatcherPort {
   readonly patience: number;
   /** A body's most bytes once its encoding is undone. */
   readonly body: number;
+  /** A SUBSCRIBE was refused or not answered. */
+  failed(watcher: Watcher, reason: string): void;
   /** The watcher is over: its key counts no more. */
   over(watcher: Watcher): void;
 }
@@ -218,6 +221,7 @@ export class Watcher implements SubscriptionOut {
       this.#finish({ kind: 'closed', status: 0, reason: '', retryAfter: undefined });
       return;
     }
+    this.#port.failed(this, describe(outcome));
     const left = this.#until - Date.now();
     if (outcome.kind === 'answered') {
       const { status, reason } = outcome.response;
@@ -230,8 +234,7 @@ export class Watcher implements SubscriptionOut {
     }
     if (this.#notified && left > shortestRefresh * 1000)
       return this.#schedule(left / 2, () => void this.#ask(this.#expires));
-    const reason = outcome.kind === 'silence' ? 'the peer does not answer' : outcome.reason;
-    this.#finish({ kind: 'lost', status: 0, reason, retryAfter: undefined });
+    this.#finish({ kind: 'lost', status: 0, reason: describe(outcome), retryAfter: undefined });
   }
 
   /** Refreshes when about four fifths of the time are over; not all at the same moment. */
@@ -270,6 +273,12 @@ export class Watcher implements SubscriptionOut {
     this.#listener.ended(this.#closing ? { ...end, kind: 'closed' } : end);
     this.#closing?.();
   }
+}
+
+/** What became of a request, for people. */
+export function describe(outcome: Outcome): string {
+  if (outcome.kind === 'answered') return `${outcome.response.status} ${outcome.response.reason}`;
+  return outcome.kind === 'silence' ? 'the peer does not answer' : outcome.reason;
 }
 
 /** The first Contact that is a SIP URI. */

@@ -2,6 +2,7 @@
 import { isUtf8 } from 'node:buffer';
 import { createServer as createHttp, type IncomingMessage, type Server } from 'node:http';
 import { createServer as createHttps } from 'node:https';
+import type { Socket } from 'node:net';
 import type { SecureContextOptions } from 'node:tls';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { type Address, type Flow, plainAddress, type Receiver, sourceOf } from './flow.ts';
@@ -17,7 +18,7 @@ export interface WebSocketOptions {
   /** Pings keep the connection open and find dead ones, in ms. */
   keepAlive: number;
   /** Says why a connection is refused, or null; called for each one once. */
-  admit(request: IncomingMessage): string | null;
+  admit(socket: Socket): string | null;
   opened(flow: Flow): void;
 }
 
@@ -39,14 +40,14 @@ export async function listenWebSocket(
     maxPayload: defaultLimits.head + options.body,
     handleProtocols: offered => (offered.has('sip') ? 'sip' : false),
   });
+  server.on('connection', (socket: Socket) => {
+    if (options.admit(socket)) socket.destroy();
+  });
   server.on('upgrade', (request, socket, head) => {
     socket.on('error', () => {});
     const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map(name => name.trim());
-    const refusal = offered.includes('sip') ? options.admit(request) : 'the subprotocol must be sip';
-    if (refusal) {
-      socket.end(
-        `HTTP/1.1 ${offered.includes('sip') ? '503 Service Unavailable' : '400 Bad Request'}\r\nConnection: close\r\n\r\n`,
-      );
+    if (!offered.includes('sip')) {
+      socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n');
       return;
     }
     sockets.handleUpgrade(request, socket, head, client => {

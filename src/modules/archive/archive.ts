@@ -1,6 +1,5 @@
 // Archives of what users send and get, for all their devices to read (XEP-0313), with stable ids (XEP-0359).
 import type { Hub, Module, Request, Session } from '../../hub/module.ts';
-import { el } from '../../xmpp/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { ns } from '../../xmpp/namespaces.ts';
@@ -98,7 +97,8 @@ function answerRequests(hub: Hub, messages: Messages, preferences: ArchivePrefer
 }
 
 function identified(stanza: Stanza, user: Jid, id: string): Stanza {
-  return stanza.with(el('stanza-id', ns.stableIds, { by: user.bare.toString(), id }));
+  const xml = `<stanza-id xmlns='${ns.stableIds}' by='${user.bare.escaped}' id='${id}'/>`;
+  return stanza.withWritten('stanza-id', ns.stableIds, xml);
 }
 
 /** Runs `work` when the session's earlier work of this kind is done. */

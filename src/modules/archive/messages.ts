@@ -32,7 +32,7 @@ const inserts = {
   16: `INSERT INTO archive VALUES ${Array(16).fill(row).join(', ')}`,
 };
 /** Messages wait for company before they are written, so long (in ms) and so many; who must not lose any asks for `durable`. */
-const writeDelay = 20;
+const writeDelay = 10;
 const mostPending = 64;
 const mostUnindexed = 4_000;
 const mostCached = 20_000;
@@ -68,7 +68,7 @@ interface Pending extends Added {
   /** The second archive that it belongs to. */
   other: Jid | null;
   otherContact: Jid | null;
-  readonly stanza: Stanza;
+  readonly bytes: Uint8Array;
 }
 
 export class Messages {
@@ -98,7 +98,15 @@ export class Messages {
   /** Puts a message at the end of a user's archive. `contact` is the other side's address. */
   add(user: Jid, contact: Jid, stanza: Stanza): Added {
     const place = (this.#last = Math.max(this.#last + 1, Date.now() * placesPerMs));
-    const added = { place, salt: this.#ids.salt(), user, contact, other: null, otherContact: null, stanza };
+    const added = {
+      place,
+      salt: this.#ids.salt(),
+      user,
+      contact,
+      other: null,
+      otherContact: null,
+      bytes: stanza.toBytes(),
+    };
     this.#pending.push(added);
     if (this.#pending.length >= mostPending) this.#write();
     else this.#later ??= setTimeout(() => this.#write(), writeDelay);
@@ -261,7 +269,7 @@ export class Messages {
     if (this.#unindexed >= mostUnindexed) this.#index();
   }
 
-  #valuesOf({ place, salt, user, contact, other, otherContact, stanza }: Pending): SqlValue[] {
+  #valuesOf({ place, salt, user, contact, other, otherContact, bytes }: Pending): SqlValue[] {
     const second = other && otherContact;
     return [
       place,
@@ -272,7 +280,7 @@ export class Messages {
       second && this.#contact(otherContact),
       second && otherContact.resource,
       salt,
-      stanza.toBytes(),
+      bytes,
     ];
   }
 

@@ -1,5 +1,5 @@
 // The ids of archived messages, which say nothing and cannot be guessed (XEP-0359 §3, §6), and those that others forge.
-import { createCipheriv, randomBytes } from 'node:crypto';
+import { type Cipheriv, createCipheriv, randomBytes } from 'node:crypto';
 import { Jid } from '../../xmpp/jid.ts';
 import { ns } from '../../xmpp/namespaces.ts';
 import type { Stanza } from '../../xmpp/stanza.ts';
@@ -12,7 +12,7 @@ const atOnce = 512;
  * salt. The salt is kept with the message; an id opens without a look into the store.
  */
 export class StableIds {
-  readonly #key: Uint8Array;
+  readonly #cipher: Cipheriv;
   #salts: Buffer = Buffer.alloc(0);
   #masks: Buffer = Buffer.alloc(0);
   #next = 0;
@@ -20,7 +20,8 @@ export class StableIds {
 
   /** `key` is of 16 bytes. */
   constructor(key: Uint8Array) {
-    this.#key = key;
+    // Each block stands for itself: one cipher does for all of them.
+    this.#cipher = createCipheriv('aes-128-ecb', key, null).setAutoPadding(false);
   }
 
   /** A salt for a new message. */
@@ -65,8 +66,7 @@ export class StableIds {
   #masksOf(salts: readonly number[]): Buffer {
     const blocks = Buffer.alloc(16 * salts.length);
     for (const [n, salt] of salts.entries()) blocks.writeUIntBE(salt, 16 * n, 6);
-    // Each block stands for itself: no two salts are alike but by chance.
-    return createCipheriv('aes-128-ecb', this.#key, null).setAutoPadding(false).update(blocks);
+    return this.#cipher.update(blocks);
   }
 }
 

@@ -98,4 +98,13 @@ describe('The embedded SIP engine and certificates', () => {
     assert.equal((await peer.request('MESSAGE', 'sip:romeo@hub.test')).status, 200);
     assert.deepEqual(handler.requests[0].source.certificateNames, []);
   });
+
+  it('speaks for each domain on a connection whose certificate is for it, though they share an address', async () => {
+    const shared = await peerWith('sip.test');
+    const hop = `"sip:127.0.0.1:${shared.port};transport=tls"`;
+    const { engine } = await startWith(`routes: { sip.test: ${hop}, bank.test: ${hop} }`);
+    const send = (uri: string) => engine.send({ method: 'MESSAGE', uri, from: 'sip:romeo@hub.test' });
+    assert.equal((await send('sip:juliet@sip.test')).status, 200);
+    assert.deepEqual([(await send('sip:juliet@bank.test')).status, shared.heard.length], [503, 1]);
+  });
 });

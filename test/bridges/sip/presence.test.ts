@@ -40,6 +40,12 @@ describe('presence from XMPP to SIP', () => {
     );
   });
 
+  it('says meeting where the calendar does', () => {
+    const activity = `<activity xmlns='http://jabber.org/protocol/activity'><working><in_a_meeting/></working></activity>`;
+    const device = deviceOf(presence(`<show>dnd</show>${activity}`));
+    assert.match(Buffer.from(write(device)).toString(), /<rpid:activities><rpid:meeting \/><\/rpid:activities>/);
+  });
+
   it('says that nobody is there', () => {
     assert.deepEqual(readPidf(write()), [
       { name: 'offline', reachable: false, open: false, show: '', status: [], priority: 0, idleSince: null },

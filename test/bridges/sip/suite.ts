@@ -216,7 +216,9 @@ export function engineSuite(name: string, start: Start, protocols: readonly Peer
         });
 
         it('answers challenges with MD5 and SHA-256, once', async () => {
-          await open('credentials: { sip.test: { user: hub, password: secret } }');
+          await open(
+            'credentials: { 127.0.0.1: { user: hub, password: secret }, other.test: { user: hub, password: other } }',
+          );
           for (const [status, algorithm] of [
             [401, 'MD5'],
             [407, 'SHA-256'],
@@ -230,7 +232,7 @@ export function engineSuite(name: string, start: Start, protocols: readonly Peer
                 right
                   ? peer.answer(heard, 200)
                   : peer.answer(heard, status, {
-                      [challenge]: `Digest realm="sip.test", nonce="n1", qop="auth", algorithm=${algorithm}, opaque="o"`,
+                      [challenge]: `Digest realm="other.test", nonce="n1", qop="auth", algorithm=${algorithm}, opaque="o"`,
                     }),
               );
             };

@@ -411,4 +411,168 @@ describe('The transports of the embedded SIP engine', () => {
       await engine.start(new RecordingHandler());
     }, /tcp:127\.0\.0\.1:\d+: something else listens there/);
   });
+
+  it('has no limit for sources that are listed', async () => {
+    const { port } = await start('accept-from: ["127.0.0.1"]\nlimits: { per-source: 1 }');
+    const peer = await peerOf('udp', port('udp'));
+    for (let i = 0; i < 15; i++) assert.equal((await peer.request('MESSAGE', 'sip:romeo@hub.test')).status, 200);
+  });
+
+  it('shows its credentials to nobody but whom they are for', async () => {
+    const peer = await peerOf('tcp');
+    const { engine } = await start(
+      `credentials: { sip.test: { user: hub, password: secret } }\nroutes: { "*": "sip:127.0.0.1:${peer.port};transport=tcp" }`,
+    );
+    peer.onRequest = heard =>
+      heard.reply(
+        heard.message.header('authorization')
+          ? peer.answer(heard, 200)
+          : peer.answer(heard, 401, { 'WWW-Authenticate': 'Digest realm="sip.test", nonce="n", qop="auth"' }),
+      );
+    assert.equal((await send(engine, 'sip:mallory@evil.test')).status, 401);
+    assert.equal((await send(engine, 'sip:juliet@sip.test')).status, 200);
+  });
+
+  it('asks once more where the nonce was stale', async () => {
+    const peer = await peerOf('tcp');
+    const { engine } = await start('credentials: { 127.0.0.1: { user: hub, password: secret } }');
+    const challenge = (nonce: string, stale = '') => ({
+      'WWW-Authenticate': `Digest realm="r", nonce="${nonce}", qop="auth"${stale}`,
+    });
+    peer.onRequest = heard => {
+      const proof = heard.message.header('authorization');
+      if (proof?.includes('nonce="n2"')) heard.reply(peer.answer(heard, 200));
+      else heard.reply(peer.answer(heard, 401, proof ? challenge('n2', ', stale=true') : challenge('n1')));
+    };
+    assert.equal((await send(engine, peer.uri('juliet'))).status, 200);
+    assert.equal(peer.heard.length, 3);
+  });
+
+  it('refuses bodies that are too long, and closes the connection where they would follow', async () => {
+    const { port } = await start('limits: { body: 1KiB }');
+    const udp = await peerOf('udp', port('udp'));
+    assert.equal((await udp.request('MESSAGE', 'sip:romeo@hub.test', {}, 'x'.repeat(2000))).status, 413);
+    const tcp = await peerOf('tcp', port('tcp'));
+    assert.equal((await tcp.request('MESSAGE', 'sip:romeo@hub.test', {}, 'x'.repeat(2000))).status, 413);
+  });
+
+  it('refuses connections above the limits', async () => {
+    const { port } = await start('', { more: { connections: { perAddress: 2, total: 10 } } });
+    const [first, second] = [await peerOf('tcp', port('tcp')), await peerOf('tcp', port('tcp'))];
+    for (const peer of [first, second]) assert.equal((await peer.request('MESSAGE', 'sip:romeo@hub.test')).status, 200);
+    const { createConnection } = await import('node:net');
+    const third = createConnection(port('tcp'), '127.0.0.1');
+    third.on('error', () => {});
+    await new Promise(resolve => third.once('close', resolve));
+  });
+
+  it('survives garbage and counts it', async () => {
+    const { engine, port } = await start();
+    const peer = await peerOf('udp', port('udp'));
+    const bytes = peer.compose('MESSAGE', 'sip:romeo@hub.test', {}, 'x');
+    for (let length = 0; length < bytes.length; length += 7) peer.raw(bytes.subarray(0, length));
+    for (const junk of ['\r\n\r\n', '\0', 'SIP/2.0 200 OK\r\n\r\n', 'x'.repeat(60_000)]) peer.raw(junk);
+    peer.raw(bytes);
+    assert.equal((await peer.next(({ message }) => message.status === 200)).message.status, 200);
+    assert.ok((engine.show()['last errors'] as unknown[]).length > 0);
+  });
+
+  it('keeps the route of a dialog: loose, strict, and each way round', async () => {
+    const { engine, handler, port } = await start();
+    const [proxy, strict] = [await peerOf('tcp', port('tcp')), await peerOf('tcp')];
+    for (const peer of [proxy, strict]) peer.onRequest = heard => heard.reply(peer.answer(heard, 200));
+    const route = (peer: SipPeer, more = ';lr') => `<sip:127.0.0.1:${peer.port};transport=tcp${more}>`;
+    await proxy.request('SUBSCRIBE', 'sip:romeo@hub.test', {
+      Event: 'presence',
+      'Record-Route': `${route(proxy)}, <sip:far.test;lr>`,
+      Contact: '<sip:juliet@10.0.0.9>',
+    });
+    assert.equal(await handler.subscriptions[0].notify({ state: 'active' }), 200);
+    const { message: notify } = await proxy.nextRequest('NOTIFY');
+    assert.equal(notify.uriText, 'sip:juliet@10.0.0.9');
+    assert.deepEqual(notify.headersOf('route'), [route(proxy), '<sip:far.test;lr>']);
+    const wish = {
+      uri: proxy.uri('juliet'),
+      from: 'sip:romeo@hub.test',
+      event: 'presence',
+      accept: ['a/b'],
+      expires: 600,
+    };
+    proxy.onRequest = heard =>
+      heard.reply(
+        proxy.answer(heard, 200, {
+          Expires: '600',
+          Contact: '<sip:juliet@10.0.0.9>',
+          // As the answer has it, the nearest is last.
+          'Record-Route': `<sip:far.test;lr>, ${route(strict, '')}`,
+        }),
+      );
+    const subscription = engine.subscribe(wish, { notify: () => {}, ended: () => {} });
+    await proxy.nextRequest('SUBSCRIBE');
+    await until(() => (engine.show().dialogs as { state: string }[]).some(({ state }) => state === 'accepted'));
+    subscription.refresh(300);
+    const { message: refresh } = await strict.nextRequest('SUBSCRIBE');
+    assert.equal(refresh.uriText, `sip:127.0.0.1:${strict.port};transport=tcp`, 'a strict router is the target itself');
+    assert.deepEqual(refresh.headersOf('route'), ['<sip:far.test;lr>', '<sip:juliet@10.0.0.9>']);
+  });
+
+  it('judges NOTIFYs: state, event, encoding and body', async () => {
+    const { engine, port } = await start();
+    const peer = await peerOf('tcp', port('tcp'));
+    peer.onRequest = heard =>
+      heard.reply(peer.answer(heard, 200, { Expires: '600', Contact: `<${peer.uri('juliet')}>` }));
+    const bodies: string[] = [];
+    const wish = {
+      uri: peer.uri('juliet'),
+      from: 'sip:romeo@hub.test',
+      event: 'presence',
+      accept: ['a/b'],
+      expires: 600,
+    };
+    engine.subscribe(wish, { notify: ({ body }) => bodies.push(Buffer.from(body).toString()), ended: () => {} });
+    const { message } = await peer.nextRequest('SUBSCRIBE');
+    let sequence = 0;
+    const notify = async (more: Record<string, string | undefined>, body: Buffer = Buffer.alloc(0)) =>
+      (
+        await peer.request(
+          'NOTIFY',
+          'sip:romeo@hub.test',
+          {
+            From: `${message.header('to')};tag=peer-${peer.port}`,
+            To: message.header('from'),
+            'Call-ID': message.callId,
+            CSeq: `${++sequence} NOTIFY`,
+            Event: 'presence',
+            'Subscription-State': 'active;expires=600',
+            ...more,
+          },
+          body,
+        )
+      ).status;
+    const { deflateSync } = await import('node:zlib');
+    assert.equal(await notify({ 'Subscription-State': undefined }), 400);
+    assert.equal(await notify({ Event: 'dialog' }), 489);
+    assert.equal(await notify({ 'Content-Encoding': 'x-secret' }, Buffer.from('?')), 415);
+    assert.equal(await notify({ 'Content-Encoding': 'deflate' }, deflateSync('<p/>')), 200);
+    assert.equal(
+      await notify({ 'Subscription-State': 'something-new' }, Buffer.from('new')),
+      200,
+      'an unknown state counts as active',
+    );
+    assert.deepEqual(bodies, ['<p/>', 'new']);
+  });
+
+  it('stops without waiting for anybody', async () => {
+    const { engine, handler, port } = await start();
+    const peer = await peerOf('tcp', port('tcp'));
+    handler.answer = () => new Promise(() => {});
+    peer.raw(peer.compose('MESSAGE', 'sip:romeo@hub.test'));
+    await until(() => handler.requests.length === 1);
+    const sending = send(engine, peer.uri('juliet'));
+    await peer.nextRequest('MESSAGE');
+    const began = Date.now();
+    await engine.stop();
+    assert.equal((await sending).status, 503);
+    assert.ok(Date.now() - began < 1000);
+  });
 });

@@ -1,0 +1,234 @@
+// Rosters as clients keep them, and subscriptions as both sides see them (RFC 6121 §2, §3, §4).
+import assert from 'node:assert/strict';
+import type { Element } from '../../src/xmpp/element.ts';
+import { ns } from '../../src/xmpp/namespaces.ts';
+import type { Client, ClientOptions } from '../support/client.ts';
+import { startTestHub, type TestHub } from '../support/hubs.ts';
+
+const conditionOf = (answer: Element) =>
+  answer
+    .child('error')
+    ?.all()
+    .find(e => e.ns === ns.stanzaErrors)?.name;
+const query = (inner = '', attributes = '') => `<query xmlns='${ns.roster}'${attributes}>${inner}</query>`;
+const itemsOf = (iq: Element) => iq.child('query', ns.roster)?.all('item') ?? [];
+/** An item in short: address, subscription, what is asked, approval. */
+const shown = ({ attrs }: Element) =>
+  [attrs.jid.split('@')[0], attrs.subscription, attrs.ask && 'asked', attrs.approved && 'approved']
+    .filter(Boolean)
+    .join(' ');
+
+describe('rosters', () => {
+  let hub: TestHub;
+  let users = 0;
+  before(async () => {
+    hub = await startTestHub(['hub.test'], {
+      yaml: 'clients: { require-tls: false }\nlimits: { connections: { per-address: 1000 } }',
+    });
+  });
+  after(() => hub.close());
+
+  /** A new user who has asked for the roster. */
+  async function enter(name: string, options: Partial<ClientOptions> = {}): Promise<Client> {
+    const client = await hub.client(`${name}@hub.test`, { security: 'plain', mechanism: 'PLAIN', ...options });
+    await client.asks('get', query());
+    return client;
+  }
+  async function pair(): Promise<[Client, Client]> {
+    const n = ++users;
+    return [await enter(`romeo${n}`, { resource: 'a' }), await enter(`juliet${n}`, { resource: 'b' })];
+  }
+  const bare = (client: Client) => client.jid.split('/')[0];
+  const push = (client: Client) => client.receives(e => e.attrs.type === 'set' && itemsOf(e).length > 0);
+  const roster = async (client: Client) =>
+    itemsOf(await client.asks('get', query()))
+      .map(shown)
+      .sort();
+  const presence = (client: Client, type: string) =>
+    client.receives(e => e.name === 'presence' && (e.attrs.type ?? '') === type);
+
+  it('are pushed to the devices that asked for them, with a version', async () => {
+    const name = `many${++users}`;
+    const [one, two] = [await enter(name), await enter(name)];
+    const deaf = await hub.client(`${name}@hub.test`, { security: 'plain', mechanism: 'PLAIN' });
+    const set = await one.asks(
+      'set',
+      query(`<item jid='NURSE@hub.test/x' name='Nurse'><group>a &amp; b</group><group>c</group></item>`),
+    );
+    assert.equal(set.attrs.type, 'result');
+    for (const client of [one, two]) {
+      const pushed = await push(client);
+      const [item] = itemsOf(pushed);
+      assert.deepEqual({ ...item.attrs }, { jid: 'nurse@hub.test', name: 'Nurse', subscription: 'none' });
+      assert.deepEqual(
+        item.all('group').map(group => group.text),
+        ['a & b', 'c'],
+      );
+      assert.match(pushed.child('query', ns.roster)!.attrs.ver, /^\d+$/);
+    }
+    await deaf.hasNot(e => itemsOf(e).length > 0);
+    await one.asks('set', query(`<item jid='nurse@hub.test'/>`));
+    const [changed] = itemsOf(await push(two));
+    assert.equal(changed.attrs.name, undefined);
+    assert.equal(changed.all('group').length, 0);
+    await one.asks('set', query(`<item jid='nurse@hub.test' subscription='remove'/>`));
+    assert.equal(itemsOf(await push(two))[0].attrs.subscription, 'remove');
+    assert.deepEqual(await roster(one), []);
+    for (const client of [one, two, deaf]) await client.close();
+  });
+
+  it('send only what is new to a client that knows a version', async () => {
+    const name = `versions${++users}`;
+    const client = await enter(name);
+    await client.asks('set', query(`<item jid='a@hub.test'/>`));
+    const { ver } = (await push(client)).child('query', ns.roster)!.attrs;
+    await client.asks('set', query(`<item jid='b@hub.test'/>`));
+    await client.asks('set', query(`<item jid='a@hub.test' subscription='remove'/>`));
+    const again = await hub.client(`${name}@hub.test`, { security: 'plain', mechanism: 'PLAIN' });
+    const answer = await again.asks('get', query('', ` ver='${ver}'`));
+    assert.equal(answer.child('query', ns.roster), null);
+    const changes = [await push(again), await push(again)].map(pushed => shown(itemsOf(pushed)[0]));
+    assert.deepEqual(changes, ['b none', 'a remove']);
+    const whole = await again.asks('get', query('', ` ver='no version'`));
+    assert.deepEqual(itemsOf(whole).map(shown), ['b none']);
+    await client.close();
+    await again.close();
+  });
+
+  for (const [what, inner, condition] of [
+    ['no item', '', 'bad-request'],
+    ['two items', `<item jid='a@hub.test'/><item jid='b@hub.test'/>`, 'bad-request'],
+    ['an item without address', '<item/>', 'jid-malformed'],
+    ['an address that is none', `<item jid='@'/>`, 'jid-malformed'],
+    ['a group twice', `<item jid='a@hub.test'><group>x</group><group>x</group></item>`, 'bad-request'],
+    ['a group without name', `<item jid='a@hub.test'><group/></item>`, 'not-acceptable'],
+    ['a name too long', `<item jid='a@hub.test' name='${'x'.repeat(2000)}'/>`, 'not-acceptable'],
+    ['a group too long', `<item jid='a@hub.test'><group>${'x'.repeat(2000)}</group></item>`, 'not-acceptable'],
+    ['the removal of nobody', `<item jid='nobody@hub.test' subscription='remove'/>`, 'item-not-found'],
+  ]) {
+    it(`answer ${condition} to ${what}`, async () => {
+      const client = await enter(`wrong${++users}`);
+      assert.equal(conditionOf(await client.asks('set', query(inner))), condition);
+      assert.deepEqual(await roster(client), []);
+      await client.close();
+    });
+  }
+
+  it('take no subscription from a client', async () => {
+    const client = await enter(`sly${++users}`);
+    await client.asks('set', query(`<item jid='x@hub.test' subscription='both' ask='subscribe' approved='true'/>`));
+    assert.deepEqual(await roster(client), ['x none']);
+    await client.close();
+  });
+
+  it('go through a subscription, step by step, on both sides', async () => {
+    const [romeo, juliet] = await pair();
+    const [r, j] = [bare(romeo), bare(juliet)];
+    const state = async () => [(await roster(romeo)).join(), (await roster(juliet)).join()];
+    await romeo.sends(`<presence to='${juliet.jid}' type='subscribe' id='s1'/>`);
+    const request = await presence(juliet, 'subscribe');
+    assert.deepEqual([request.attrs.from, request.attrs.to], [r, j]);
+    assert.deepEqual(await state(), [`${j.split('@')[0]} none asked`, '']);
+    await juliet.sends(`<presence to='${r}' type='subscribed'/>`);
+    assert.equal((await presence(romeo, 'subscribed')).attrs.from, j);
+    assert.equal(
+      (await romeo.receives(e => e.name === 'presence' && e.attrs.from === juliet.jid)).attrs.type,
+      undefined,
+    );
+    assert.deepEqual(await state(), [`${j.split('@')[0]} to`, `${r.split('@')[0]} from`]);
+    await juliet.sends(`<presence to='${r}' type='subscribe'/>`);
+    await presence(romeo, 'subscribe');
+    await romeo.sends(`<presence to='${j}' type='subscribed'/>`);
+    await presence(juliet, 'subscribed');
+    assert.deepEqual(await state(), [`${j.split('@')[0]} both`, `${r.split('@')[0]} both`]);
+    await romeo.sends(`<presence to='${j}' type='unsubscribe'/>`);
+    await presence(juliet, 'unsubscribe');
+    await romeo.receives(e => e.attrs.type === 'unavailable' && e.attrs.from === juliet.jid);
+    assert.deepEqual(await state(), [`${j.split('@')[0]} from`, `${r.split('@')[0]} to`]);
+    await romeo.sends(`<presence to='${j}' type='unsubscribed'/>`);
+    await juliet.receives(e => e.attrs.type === 'unavailable' && e.attrs.from === romeo.jid);
+    await presence(juliet, 'unsubscribed');
+    assert.deepEqual(await state(), [`${j.split('@')[0]} none`, `${r.split('@')[0]} none`]);
+    await romeo.close();
+    await juliet.close();
+  });
+
+  it('keep a request until somebody who is away answers it', async () => {
+    const n = ++users;
+    const romeo = await enter(`romeo${n}`);
+    await hub.accounts.add(`away${n}@hub.test`, 'a password for tests');
+    await romeo.sends(`<presence to='away${n}@hub.test' type='subscribe'><status>please</status></presence>`);
+    await push(romeo);
+    for (let login = 0; login < 2; login++) {
+      const away = await enter(`away${n}`);
+      const request = await presence(away, 'subscribe');
+      assert.equal(request.childText('status'), 'please');
+      assert.deepEqual(await roster(away), []);
+      if (login === 1) {
+        await away.sends(`<presence to='${bare(romeo)}' type='unsubscribed'/>`);
+        await presence(romeo, 'unsubscribed');
+      }
+      await away.close();
+    }
+    const away = await enter(`away${n}`);
+    await away.hasNot(e => e.attrs.type === 'subscribe');
+    await away.close();
+    await romeo.close();
+  });
+
+  it('answer by themselves who was approved before, and who is subscribed already', async () => {
+    const [romeo, juliet] = await pair();
+    await juliet.sends(`<presence to='${bare(romeo)}' type='subscribed'/>`);
+    assert.equal(shown(itemsOf(await push(juliet))[0]), `${bare(romeo).split('@')[0]} none approved`);
+    await romeo.hasNot(e => e.name === 'presence' && e.attrs.type === 'subscribed');
+    for (let n = 0; n < 2; n++) {
+      await romeo.sends(`<presence to='${bare(juliet)}' type='subscribe'/>`);
+      if (n === 0) await presence(romeo, 'subscribed');
+    }
+    await juliet.hasNot(e => e.attrs.type === 'subscribe');
+    assert.deepEqual(await roster(romeo), [`${bare(juliet).split('@')[0]} to`]);
+    await romeo.close();
+    await juliet.close();
+  });
+
+  it('end subscriptions with the removal of an item, on both sides', async () => {
+    const [romeo, juliet] = await pair();
+    for (const [one, other] of [
+      [romeo, juliet],
+      [juliet, romeo],
+    ]) {
+      await one.sends(`<presence to='${bare(other)}' type='subscribe'/>`);
+      await presence(other, 'subscribe');
+      await other.sends(`<presence to='${bare(one)}' type='subscribed'/>`);
+      await presence(one, 'subscribed');
+    }
+    await romeo.asks('set', query(`<item jid='${bare(juliet)}' subscription='remove'/>`));
+    for (const type of ['unsubscribe', 'unsubscribed']) await presence(juliet, type);
+    assert.deepEqual(await roster(romeo), []);
+    assert.deepEqual(await roster(juliet), [`${bare(romeo).split('@')[0]} none`]);
+    await romeo.close();
+    await juliet.close();
+  });
+
+  it('tell nothing to whom they tell nothing: probes, presence out of the blue, answers nobody asked for', async () => {
+    const [romeo, juliet] = await pair();
+    await romeo.sends(`<presence to='${bare(juliet)}' type='probe'/>`);
+    await romeo.hasNot(e => e.attrs.from?.startsWith(bare(juliet)) === true);
+    for (const type of ['subscribed', 'unsubscribed', 'unsubscribe']) {
+      await romeo.sends(`<presence to='${bare(juliet)}' type='${type}'/>`);
+    }
+    await romeo.hasNot(e => e.attrs.type === 'error');
+    await juliet.hasNot(e => e.name === 'presence' && /subscribe/.test(e.attrs.type ?? ''));
+    assert.deepEqual(await roster(juliet), []);
+    await romeo.close();
+    await juliet.close();
+  });
+
+  it('answer a subscription to nobody with a no', async () => {
+    const romeo = await enter(`lonely${++users}`);
+    await romeo.sends(`<presence to='nobody@hub.test' type='subscribe'/>`);
+    assert.equal((await presence(romeo, 'unsubscribed')).attrs.from, 'nobody@hub.test');
+    assert.deepEqual(await roster(romeo), ['nobody none']);
+    await romeo.close();
+  });
+});
