@@ -199,7 +199,14 @@ export class Transports {
     const secure = listen.protocol === 'wss';
     const files = certificateFiles(this.#config, this.#port.data);
     const { address, server } = await listenWebSocket(listen.host, listen.port, this.#receiver, {
-      tls: secure ? { cert: readFileSync(files.certificate), key: readFileSync(files.key) } : null,
+      tls: secure
+        ? {
+            cert: readFileSync(files.certificate),
+            key: readFileSync(files.key),
+            // Read anew when the file changes.
+            SNICallback: (_name, done) => done(null, this.#secureContext()),
+          }
+        : null,
       body: this.#config.limits.body,
       keepAlive: this.#times.keepAlive,
       admit: socket => this.#guard.admit(socket),
