@@ -179,6 +179,19 @@ bridges:
       await again.out.end();
     });
 
+    it('can ask the bridge what it is', async () => {
+      const info = (to: string) => romeo.asks('get', "<query xmlns='http://jabber.org/protocol/disco#info'/>", to);
+      const query = (answer: Client['inbox'][0]) => answer.child('query', 'http://jabber.org/protocol/disco#info')!;
+      const { category, type } = query(await info('sip.test')).child('identity')!.attrs;
+      assert.deepEqual([category, type], ['gateway', 'simple']);
+      const features = query(await info('alice@sip.test'))
+        .all('feature')
+        .map(feature => feature.attrs.var);
+      assert.ok(features.includes('urn:xmpp:receipts'));
+      const refused = await romeo.asks('get', "<query xmlns='jabber:iq:private'/>", 'alice@sip.test');
+      assert.ok(refused.child('error')?.child('service-unavailable', 'urn:ietf:params:xml:ns:xmpp-stanzas'));
+    });
+
     it('part', async () => {
       await romeo.sends("<presence to='alice@sip.test' type='unsubscribe'/>");
       await romeo.receives(e => e.attrs.from === 'alice@sip.test/desk' && e.attrs.type === 'unavailable');

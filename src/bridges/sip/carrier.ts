@@ -29,6 +29,10 @@ export class NetworkCarrier implements Carrier {
     this.#agent = parts.agent;
   }
 
+  isConfigured(uri: SipUri): boolean {
+    return this.#locator.routesFor(uri) !== undefined;
+  }
+
   hasSeen(request: Message): boolean {
     const ours = `${magic}${this.#instance}`;
     const through = request.vias.filter(via => via.includes(ours));

@@ -10,7 +10,7 @@ import { parseDatagram } from './parser.ts';
 import type { Carrier, Draft, Reply } from './sender.ts';
 import { ServerTransactions } from './servers.ts';
 import type { EngineConfig, EnginePort, Protocol } from './settings.ts';
-import { parseUri } from './uri.ts';
+import { parseUri, type SipUri } from './uri.ts';
 
 export interface DrachtioTimes extends AgentTimes {
   /** How long a start waits for servers, and an answer for its name, in ms. */
@@ -101,6 +101,10 @@ class DrachtioNetwork implements Network, Carrier {
       drachtio: this.#hosts.map(host => `${host.name} ${host.connected ? 'connected' : 'away'}`),
       transactions: { client: this.#waiting.size, server: this.servers.count, repeated: this.servers.repeated },
     };
+  }
+
+  isConfigured(uri: SipUri): boolean {
+    return this.#locator.routesFor(uri) !== undefined;
   }
 
   /** Via is the server's: loops end by Max-Forwards and by the server's own check. */

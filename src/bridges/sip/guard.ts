@@ -65,7 +65,10 @@ export class Guard {
     if (!this.#digest) return this.#any ? { pass: true } : this.#refuse(403, 'this source may not speak here');
     const proven = this.#digest.verify(request);
     if (typeof proven === 'string') {
-      if (proven === 'wrong') this.refused++;
+      if (proven === 'wrong') {
+        this.refused++;
+        this.#charge(address);
+      }
       const headers = this.#digest
         .challenges(proven === 'stale')
         .map(value => ['WWW-Authenticate', value] as [string, string]);
@@ -76,6 +79,12 @@ export class Guard {
       return { pass: true, authenticated: proven.account };
     }
     return this.#refuse(403, 'these credentials are not for that From');
+  }
+
+  /** A wrong proof costs as much as a second of talking: passwords cannot be tried out at speed. */
+  #charge(address: string): void {
+    const bucket = this.#buckets.get(address);
+    if (bucket) bucket.left = Math.max(0, bucket.left - this.#perSecond);
   }
 
   #isListed(address: string): boolean {

@@ -5,7 +5,7 @@ import { parseNameAddr, quote, splitList } from './fields.ts';
 import type { Flow } from './flow.ts';
 import type { Header, Message } from './message.ts';
 import type { EngineConfig } from './settings.ts';
-import { bareHost } from './uri.ts';
+import { bareHost, type SipUri } from './uri.ts';
 
 /** A request before it is known where it goes. */
 export interface Draft {
@@ -44,6 +44,8 @@ export interface Reply {
 export interface Carrier {
   /** Prefers that connection while it is open. Throws SipSyntaxError for what cannot be written. */
   carry(draft: Draft, more: readonly Header[], preferred: Flow | null | undefined): Promise<Reply>;
+  /** Whether the way to a URI is configured, and not found in the DNS. */
+  isConfigured(uri: SipUri): boolean;
   /** Whether a request has been through here for the same request-URI already (RFC 3261 §16.3.4). */
   hasSeen(request: Message): boolean;
 }
@@ -96,9 +98,13 @@ export class Sender {
     const proxy = outcome.response.status === 407;
     const challenge = pickChallenge(outcome.response.headersOf(proxy ? 'proxy-authenticate' : 'www-authenticate'));
     if (!challenge) return null;
-    // By whom the request is for, and not by the realm: that is the peer's word, and could be anybody's.
     const whom = parseNameAddr(draft.to)?.uri;
-    const who = this.#credentials.get(whom?.scheme === 'tel' ? 'tel' : bareHost(whom?.host ?? ''));
+    if (!whom) return null;
+    // By whom the request is for. The realm is the peer's word, which counts where the configuration names the peer.
+    const realm = challenge.get('realm')!.toLowerCase();
+    const who =
+      this.#credentials.get(whom.scheme === 'tel' ? 'tel' : bareHost(whom.host)) ??
+      (this.#carrier.isConfigured(whom) ? this.#credentials.get(realm) : undefined);
     if (!who) return null;
     return [proxy ? 'Proxy-Authorization' : 'Authorization', answerChallenge(challenge, who, draft.method, draft.uri)];
   }

@@ -30,7 +30,7 @@ export interface EngineConfig {
   acceptFrom: string[];
   /** Who may prove with digest who it is: `user@domain` for that user, `domain` for all of its users. */
   digest: { realm: string; accounts: Map<string, string> };
-  /** domain (or `tel`) → what we answer a 401 or 407 with on requests to it */
+  /** domain (or `tel`), or realm of a peer that `routes` names → what we answer its 401 or 407 with */
   credentials: Map<string, { user: string; password: string }>;
   limits: {
     /** Requests per second and source address, with bursts of as many as ten seconds allow; 0: no limit. */

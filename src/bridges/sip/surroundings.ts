@@ -33,8 +33,13 @@ export class Surroundings {
     return this.port.domains.includes(domain);
   }
 
-  /** Hands a stanza to XMPP; resolves when it was taken or refused. Never rejects. */
+  /**
+   * Hands a stanza to XMPP; resolves when it was taken or refused. Never rejects. Of a domain that was denied nothing
+   * more is heard but errors, and that its people have gone.
+   */
   async tell(stanza: Stanza): Promise<void> {
+    const isLast = stanza.isError || stanza.type === 'unavailable';
+    if (!isLast && this.port.refusal(stanza.from!.domain) !== null) return;
     try {
       await this.port.receive(stanza);
     } catch (error) {

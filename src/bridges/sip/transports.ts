@@ -1,11 +1,11 @@
 // The transports together: listeners as configured, connections made when needed and used again, certificates looked at.
-import { readFileSync, statSync } from 'node:fs';
 import { createServer, isIPv6, type Server, type Socket } from 'node:net';
-import { connect as connectTls, createSecureContext, rootCertificates, type SecureContext, TLSSocket } from 'node:tls';
+import { connect as connectTls, TLSSocket } from 'node:tls';
 import { connectRaced } from '../../hub/connect.ts';
 import { ConnectionGuard, formatEndpoint } from '../../hub/listener.ts';
 import { type Address, type Flow, plainAddress, type Receiver, StreamFlow, type StreamTimes } from './flow.ts';
-import { certificateFiles, type EngineConfig, type EnginePort, type ListenConfig, type Protocol } from './settings.ts';
+import type { EngineConfig, EnginePort, ListenConfig, Protocol } from './settings.ts';
+import { matches, namesOf, TlsFiles } from './tls.ts';
 import { UdpListener } from './udp.ts';
 import { bareHost, formatHost, parseHostPort } from './uri.ts';
 import { listenWebSocket } from './websocket.ts';
@@ -33,6 +33,7 @@ export class Transports {
   readonly #receiver: Receiver;
   readonly #times: TransportTimes;
   readonly #guard: ConnectionGuard;
+  readonly #tls: TlsFiles;
   readonly #udp: UdpListener[] = [];
   readonly #servers: Server[] = [];
   readonly #bound: (ListenConfig & { port: number })[] = [];
@@ -42,7 +43,6 @@ export class Transports {
   readonly #flows = new Set<Flow>();
   /** Accepted connections, those in their TLS handshake too. */
   readonly #accepted = new Set<Socket>();
-  #tls: { context: SecureContext; modified: number } | null = null;
   #stopped = false;
 
   constructor(config: EngineConfig, port: EnginePort, receiver: Receiver, times = transportTimes) {
@@ -50,6 +50,7 @@ export class Transports {
     this.#port = port;
     this.#times = times;
     this.#guard = new ConnectionGuard(port.connections);
+    this.#tls = new TlsFiles(config, port);
     this.#receiver = {
       message: (message, flow) => receiver.message(message, flow),
       garbage: (reason, source) => receiver.garbage(reason, source),
@@ -148,7 +149,7 @@ export class Transports {
 
   #listenStream(listen: ListenConfig): Promise<Address> {
     const { protocol } = listen;
-    if (protocol === 'tls') this.#secureContext();
+    if (protocol === 'tls') this.#tls.check();
     const server = createServer({ noDelay: true }, socket => {
       socket.on('error', () => {});
       const refusal = this.#guard.admit(socket);
@@ -180,7 +181,7 @@ export class Transports {
   #acceptTls(socket: Socket): void {
     const secure = new TLSSocket(socket, {
       isServer: true,
-      secureContext: this.#secureContext(),
+      secureContext: this.#tls.context,
       requestCert: true,
       rejectUnauthorized: false,
     });
@@ -197,9 +198,14 @@ export class Transports {
 
   async #listenWebSocket(listen: ListenConfig): Promise<Address> {
     const secure = listen.protocol === 'wss';
-    const files = certificateFiles(this.#config, this.#port.data);
     const { address, server } = await listenWebSocket(listen.host, listen.port, this.#receiver, {
-      tls: secure ? { cert: readFileSync(files.certificate), key: readFileSync(files.key) } : null,
+      tls: secure
+        ? {
+            ...this.#tls.pair,
+            // Read anew when the file changes.
+            SNICallback: (_name, done) => done(null, this.#tls.context),
+          }
+        : null,
       body: this.#config.limits.body,
       keepAlive: this.#times.keepAlive,
       admit: socket => this.#guard.admit(socket),
@@ -226,7 +232,7 @@ export class Transports {
       const servername = hop.names.find(name => !/^[0-9.]+$|:/.test(name));
       const secure = connectTls({
         socket,
-        secureContext: this.#secureContext(),
+        secureContext: this.#tls.context,
         servername,
         checkServerIdentity: () => undefined,
       });
@@ -249,17 +255,6 @@ export class Transports {
         );
       });
     });
-  }
-
-  /** Our certificate and whom we trust; read anew when the file changes. */
-  #secureContext(): SecureContext {
-    const files = certificateFiles(this.#config, this.#port.data);
-    const modified = statSync(files.certificate, { throwIfNoEntry: false })?.mtimeMs ?? 0;
-    if (this.#tls?.modified === modified) return this.#tls.context;
-    const ca = [...rootCertificates, ...this.#port.trust.map(file => readFileSync(file, 'utf8'))];
-    const own = modified > 0 ? { cert: readFileSync(files.certificate), key: readFileSync(files.key) } : {};
-    this.#tls = { context: createSecureContext({ ...own, ca, minVersion: 'TLSv1.2' }), modified };
-    return this.#tls.context;
   }
 
   #open(socket: Socket, protocol: 'tcp' | 'tls', certificateNames: string[], ours: boolean): Flow {
@@ -307,18 +302,4 @@ export class Transports {
 
 function keyOf(protocol: Protocol, { address, port }: Address): string {
   return `${protocol} ${address} ${port}`;
-}
-
-/** The names in a certificate that can be a SIP domain (RFC 5922 §7.1): URI:sip:domain before DNS. */
-function namesOf(socket: TLSSocket): string[] {
-  const names = (socket.getPeerCertificate().subjectaltname ?? '').split(', ');
-  const pick = (prefix: string) =>
-    names.filter(name => name.startsWith(prefix)).map(name => name.slice(prefix.length).toLowerCase());
-  const uris = pick('URI:sip:').filter(name => !name.includes('@'));
-  return uris.length > 0 ? uris : [...pick('DNS:'), ...pick('IP Address:')];
-}
-
-/** SIP knows no wildcards in certificates (RFC 5922 §7.2). */
-function matches(shown: string, name: string): boolean {
-  return shown === name.toLowerCase();
 }

@@ -139,8 +139,10 @@ export class Watcher implements SubscriptionOut {
       const { reason, retryAfter } = notification;
       const kind = this.#closing ? 'closed' : 'terminated';
       this.#finish({ kind, status: 200, reason, retryAfter });
-    } else if (notification.expires !== undefined && !this.#asking && !this.#closing)
-      this.#granted(notification.expires);
+    } else if (!this.#asking && !this.#closing && (notification.expires !== undefined || this.#until > 0)) {
+      // Without `expires`, what the answer to SUBSCRIBE granted holds.
+      this.#granted(notification.expires ?? (this.#until - Date.now()) / 1000);
+    }
   }
 
   /** Sends SUBSCRIBE, in the dialog once there is one. One at a time: a further wish waits for the answer. */
@@ -240,7 +242,8 @@ export class Watcher implements SubscriptionOut {
   /** Refreshes when about four fifths of the time are over; not all at the same moment. */
   #granted(seconds: number): void {
     this.#until = Date.now() + seconds * 1000;
-    const wait = Math.max(seconds * (0.75 + Math.random() * 0.1), Math.min(seconds, shortestRefresh) / 2);
+    // Whoever grants nothing, or next to nothing, is not asked all the time for it.
+    const wait = seconds > 0 ? Math.max(seconds * (0.75 + Math.random() * 0.1), 1) : shortestRefresh;
     this.#schedule(wait * 1000, () => void this.#ask(this.#expires));
   }
 

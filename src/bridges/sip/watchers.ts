@@ -187,7 +187,9 @@ export class Watchers {
     const entered = watcher;
     entered.dialogs.add(subscription);
     subscription.onRefresh = () => {
-      if (entered.granted) void this.#begin(entered, subscription);
+      // The domain may have been denied meanwhile.
+      if (this.#around.port.refusal(from.domain) !== null) this.#terminate(user, from, 'rejected');
+      else if (entered.granted) void this.#begin(entered, subscription);
       else void subscription.notify({ state: 'pending' });
     };
     subscription.onEnd = why => this.#left(entered, subscription, why);

@@ -3,7 +3,7 @@ import { isUtf8 } from 'node:buffer';
 import { createServer as createHttp, type IncomingMessage, type Server } from 'node:http';
 import { createServer as createHttps } from 'node:https';
 import type { Socket } from 'node:net';
-import type { SecureContextOptions } from 'node:tls';
+import type { SecureContextOptions, TlsOptions } from 'node:tls';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { type Address, type Flow, plainAddress, type Receiver, sourceOf } from './flow.ts';
 import { defaultLimits, parseDatagram } from './parser.ts';
@@ -12,7 +12,7 @@ const mostWaiting = 4 * 1024 * 1024;
 
 export interface WebSocketOptions {
   /** Present for wss. */
-  tls: SecureContextOptions | null;
+  tls: (SecureContextOptions & Pick<TlsOptions, 'SNICallback'>) | null;
   /** A message's body, in bytes. */
   body: number;
   /** Pings keep the connection open and find dead ones, in ms. */

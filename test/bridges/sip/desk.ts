@@ -21,6 +21,8 @@ export interface Desk {
   told: string[];
   /** What the XMPP side answers, in the course of taking a stanza. */
   reacts: (stanza: Stanza) => string | undefined;
+  /** A domain that the operator has denied. */
+  denied: string;
   /** XMPP sends this; what the bridge refuses comes back as text. */
   xmpp(xml: string): Promise<string>;
   /** Waits until there are so many, and takes them out. */
@@ -41,6 +43,7 @@ export async function sit(yaml = '', store: Store = openMemory(), users = ['juli
     metrics,
     told,
     reacts: () => undefined,
+    denied: '',
     bridge: new SipBridge(
       readSipConfig(section),
       {
@@ -57,7 +60,7 @@ export async function sit(yaml = '', store: Store = openMemory(), users = ['juli
             ? ({ find: (user: string) => (users.includes(user) ? { user } : null) } as never)
             : undefined,
         resolver: {} as never,
-        refusal: domain => (domain === 'refused.test' ? 'refused' : null),
+        refusal: domain => (desk.denied === domain ? 'denied' : null),
         log: silentLog(),
         metrics,
         ask: () => Promise.reject(new Error('nobody asks here')),

@@ -412,6 +412,28 @@ export function engineSuite(name: string, start: Start, protocols: readonly Peer
         });
 
         onlyFirst(
+          'keeps a subscription whose NOTIFYs name no time, and does not hurry where none is granted',
+          async () => {
+            await open('', 160);
+            const listener = new Listener();
+            watch(listener, { expires: 1 });
+            const heard = await peer.nextRequest('SUBSCRIBE');
+            heard.reply(peer.answer(heard, 200, accepting(1)));
+            assert.equal((await notify(heard, 'active')).status, 200);
+            const again = await peer.nextRequest('SUBSCRIBE');
+            again.reply(peer.answer(again, 200, accepting(0)));
+            assert.equal((await notify(heard, 'active;expires=0', 2)).status, 200);
+            assert.equal(listener.ends.length, 0);
+            assert.equal(
+              new Set(
+                peer.heard.filter(({ message }) => message.method === 'SUBSCRIBE').map(({ message }) => message.branch),
+              ).size,
+              2,
+            );
+          },
+        );
+
+        onlyFirst(
           'refreshes in the dialog, before the time is over and when asked, and loses it with 481',
           async () => {
             await open();

@@ -202,6 +202,15 @@ describe('SIP users who watch XMPP users', () => {
     });
   }
 
+  it('are put out when their domain is denied', async () => {
+    const dialog = await settled();
+    desk.denied = 'sip.test';
+    dialog.subscription.onRefresh(3600);
+    assert.equal(last(dialog), 'terminated (rejected)');
+    assert.equal((await desk.engine.subscribes(alice, juliet)).answer.status, 403);
+    assert.match(await desk.xmpp(here()), /^not-allowed/);
+  });
+
   it('cannot open more dialogs than a person has devices', async () => {
     for (let i = 0; i < 16; i++) assert.equal((await desk.engine.subscribes(alice, juliet)).answer.status, 200);
     assert.equal((await desk.engine.subscribes(alice, juliet)).answer.status, 503);

@@ -172,6 +172,15 @@ describe('XMPP users who watch SIP users', () => {
     assert.ok(watch.ended);
   });
 
+  it('hear no more of a domain that is denied than that its people have gone', async () => {
+    const watch = await settled();
+    desk.denied = 'sip.test';
+    watch.notifies('active', pidf('dnd'));
+    watch.notifies('active', "<presence xmlns='urn:ietf:params:xml:ns:pidf'/>");
+    assert.deepEqual(await desk.hears(), [say('/desk', 'unavailable')]);
+    assert.match(await desk.xmpp(probe), /^not-allowed/);
+  });
+
   it('cannot be more than there is room for', async () => {
     const small = await sit('presence: { subscriptions: 1 }');
     assert.equal(await small.xmpp(subscribe), '');
