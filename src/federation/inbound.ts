@@ -10,11 +10,11 @@ import { ns } from '../xmpp/namespaces.ts';
 import type { StreamHeader } from '../xmpp/scanner.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
 import { type Ending, Stream } from '../xmpp/stream.ts';
-import { dialbackElement, dialbackKey, sameKey } from './dialback.ts';
 import type { Verdict } from './edge.ts';
 import type { Links } from './links.ts';
 import { lastWord } from './outbound.ts';
-import { describe, LinkError, requestDelay } from './steps.ts';
+import { DialbackReceiver, type Receiving } from './receiver.ts';
+import { describe, requestDelay } from './steps.ts';
 import { Story } from './story.ts';
 
 /** How long the peer may take to resume a stream that was lost, in ms. */
@@ -23,9 +23,8 @@ export const resumableFor = 300_000;
 const settlingTime = 300;
 /** How long a peer has until it has proved a domain, in ms. */
 const deadline = 60_000;
-/** The most domain pairs on one stream, and the most keys being verified at once. */
+/** The most domain pairs on one stream. */
 const mostPairs = 1_000;
-const mostVerifying = 20;
 /** With bidi: how many stanzas may be on their way to a peer without its acknowledgement. */
 const mostUnacknowledged = 5_000;
 
@@ -49,8 +48,8 @@ export class InboundLink {
   /** Pairs that wait to be carried, and how long they do. */
   #offers: { local: string; remote: string }[] = [];
   #settling: NodeJS.Timeout | undefined;
-  #verdicts = new Map<string, Verdict>();
-  #verifying = 0;
+  readonly #verdicts = new Map<string, Verdict>();
+  readonly #dialback: DialbackReceiver;
 
   constructor(links: Links, socket: Socket, direct: boolean) {
     this.#links = links;
@@ -68,10 +67,37 @@ export class InboundLink {
       },
     );
     this.story.add(`connection from ${this.#address}`);
+    this.#dialback = new DialbackReceiver(links, this.#receiving());
     this.#timer = setTimeout(() => {
       this.stream.close(new StreamError('connection-timeout', 'no domain was proved in time'));
     }, deadline);
     if (direct) void this.#startTls();
+  }
+
+  /** This stream as dialback sees it. */
+  #receiving(): Receiving {
+    const link = this;
+    return {
+      stream: this.stream,
+      story: this.story,
+      address: this.#address,
+      get streamId() {
+        return link.#id;
+      },
+      get isFull() {
+        return link.proved.size >= mostPairs;
+      },
+      judge: domain => this.#judge(domain),
+      proved: (remote, local) => {
+        this.#prove(remote, `${remote} ${local}`);
+        this.#offerSoon(local, remote);
+      },
+      verified: () => {
+        clearTimeout(this.#timer);
+        this.lastUsed = Date.now();
+      },
+      refuse: error => this.#refuse(error),
+    };
   }
 
   /** The remote domain of the header, or the first that was proved. */
@@ -193,8 +219,8 @@ export class InboundLink {
           return this.#stanza(stanza);
         break;
       case ns.dialback:
-        if (stanza.name === 'result' && stanza.type === '') return this.#result(stanza);
-        if (stanza.name === 'verify' && stanza.type === '') return this.#verify(stanza);
+        if (stanza.name === 'result' && stanza.type === '') return this.#dialback.result(stanza);
+        if (stanza.name === 'verify' && stanza.type === '') return this.#dialback.verify(stanza);
         break;
       case ns.tls:
         if (stanza.name === 'starttls') return this.#proceed();
@@ -293,94 +319,6 @@ export class InboundLink {
     this.stream.sendText(failureText(condition, text));
   }
 
-  /** A key to be checked with the authoritative server of the domain (XEP-0220 §2.1, §2.4). */
-  #result(stanza: Stanza): void {
-    const from = stanza.from?.domain ?? '';
-    const to = stanza.to?.domain ?? '';
-    const key = stanza.element.text.trim();
-    if (from === '' || to === '') {
-      return this.#refuse(new StreamError('improper-addressing', 'dialback names both domains'));
-    }
-    const answer = (more: Parameters<typeof dialbackElement>[3]) =>
-      this.stream.sendText(dialbackElement('result', to, from, more));
-    if (!this.#links.serves(to)) return answer({ error: 'item-not-found', text: `${to} is not served here` });
-    const refusal = this.#links.policy.refusal(from);
-    if (refusal) {
-      this.story.add(`dialback of ${from}: refused (${refusal})`);
-      return answer({ error: 'not-allowed', text: refusal });
-    }
-    const security = this.#links.policy.security(from);
-    if (security !== 'verified' && !this.stream.isSecure) {
-      return answer({ error: 'policy-violation', text: `TLS is asked of ${from} here` });
-    }
-    // The certificate proves the name: there is nothing to call back for (XEP-0344 §2).
-    if (this.stream.isSecure && this.#judge(from).valid) {
-      this.story.add(`dialback of ${from}: the certificate proves it`);
-      this.#prove(from, `${from} ${to}`);
-      answer({ type: 'valid' });
-      return this.#offerSoon(to, from);
-    }
-    if (security === 'trusted') {
-      return answer({ error: 'not-authorized', text: `no valid certificate for ${from}: ${this.#judge(from).reason}` });
-    }
-    if (this.#verifying >= mostVerifying || this.proved.size >= mostPairs) {
-      return answer({ error: 'resource-constraint', text: 'too many keys at once' });
-    }
-    void this.#callBack(from, to, key, answer);
-  }
-
-  async #callBack(
-    from: string,
-    to: string,
-    key: string,
-    answer: (more: Parameters<typeof dialbackElement>[3]) => void,
-  ): Promise<void> {
-    const id = this.#id;
-    this.#verifying++;
-    try {
-      const valid = await this.#links.verify(from, to, id, key, this.story);
-      if (this.stream.isClosing) return;
-      this.story.add(`dialback of ${from}: ${valid ? 'valid' : 'invalid'}`);
-      if (valid) this.#prove(from, `${from} ${to}`);
-      else this.#links.log.warn({ remote: from, address: this.#address }, 'dialback key is not valid');
-      answer({ type: valid ? 'valid' : 'invalid' });
-      if (valid) this.#offerSoon(to, from);
-    } catch (error) {
-      const condition = error instanceof LinkError ? error.condition : 'remote-server-timeout';
-      this.story.add(`dialback of ${from}: ${(error as Error).message}`);
-      this.#links.log.info(
-        { remote: from, address: this.#address, reason: (error as Error).message },
-        'dialback failed',
-      );
-      answer({
-        error: condition === 'remote-server-not-found' ? condition : 'remote-server-timeout',
-        text: (error as Error).message,
-      });
-    } finally {
-      this.#verifying--;
-    }
-  }
-
-  /** We are asked, as the authoritative server, whether a key is ours (XEP-0220 §2.3). */
-  #verify(stanza: Stanza): void {
-    const from = stanza.from?.domain ?? '';
-    const to = stanza.to?.domain ?? '';
-    if (from === '' || to === '') {
-      return this.#refuse(new StreamError('improper-addressing', 'dialback names both domains'));
-    }
-    const { id } = stanza;
-    if (!this.#links.serves(to)) {
-      return this.stream.sendText(
-        dialbackElement('verify', to, from, { id, error: 'item-not-found', text: `${to} is not served here` }),
-      );
-    }
-    const wanted = dialbackKey(this.#links.edge.dialbackSecret, from, to, id);
-    const type = sameKey(wanted, stanza.element.text.trim()) ? 'valid' : 'invalid';
-    this.stream.sendText(dialbackElement('verify', to, from, { id, type }));
-    clearTimeout(this.#timer);
-    this.lastUsed = Date.now();
-  }
-
   /**
    * Lets our stanzas for this pair go over this stream, where bidi was asked for: once stream management is settled,
    * so that none is sent uncounted, or a moment later with peers that do without.
@@ -430,8 +368,9 @@ export class InboundLink {
   #resume(id: string, h: string | undefined): boolean {
     const acks = this.#links.resumable(id, this.remote);
     if (!acks) return false;
-    acks.acknowledge(h);
+    // Ours first: if the peer's count is wrong, what it has not taken is dealt with as this stream ends.
     this.#acks = acks;
+    acks.acknowledge(h);
     this.stream.sendElement(el('resumed', ns.streamManagement, { previd: id, h: String(acks.received) }));
     for (const stanza of acks.unacknowledged) this.stream.send(stanza);
     if (acks.unacknowledged.length > 0) acks.request(this.stream);
