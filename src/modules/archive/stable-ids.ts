@@ -34,9 +34,10 @@ export class StableIds {
   seal(salt: number, place: number): string {
     const last = this.#next - 1;
     const known = last >= 0 && this.#salts.readUIntBE(6 * last, 6) === salt;
-    const mask = known ? this.#masks : this.#masksOf([salt]);
+    this.#id.writeUInt16BE(Math.floor(salt / 2 ** 32), 0);
+    this.#id.writeUInt32BE(salt % 2 ** 32, 2);
+    const mask = known ? this.#masks : this.#masksOf(this.#id.subarray(0, 6));
     const from = known ? 16 * last : 0;
-    this.#id.writeUIntBE(salt, 0, 6);
     this.#id.writeUIntBE(Math.floor(place / 0x100_0000), 6, 4);
     this.#id.writeUIntBE(place % 0x100_0000, 10, 3);
     for (let n = 0; n < 7; n++) this.#id[6 + n] ^= mask[from + n];
@@ -49,7 +50,7 @@ export class StableIds {
     const bytes = Buffer.from(id, 'base64url');
     if (bytes.length !== 13 || bytes.toString('base64url') !== id) return null;
     const salt = bytes.readUIntBE(0, 6);
-    const mask = this.#masksOf([salt]);
+    const mask = this.#masksOf(bytes.subarray(0, 6));
     for (let n = 0; n < 7; n++) bytes[6 + n] ^= mask[n];
     const place = bytes.readUIntBE(6, 4) * 0x100_0000 + bytes.readUIntBE(10, 3);
     return Number.isSafeInteger(place) ? { salt, place } : null;
@@ -58,14 +59,14 @@ export class StableIds {
   #refill(): void {
     const salts = randomBytes(6 * atOnce);
     this.#salts = salts;
-    this.#masks = this.#masksOf(Array.from({ length: atOnce }, (_, n) => salts.readUIntBE(6 * n, 6)));
+    this.#masks = this.#masksOf(salts);
     this.#next = 0;
   }
 
-  /** One block of AES for each salt. */
-  #masksOf(salts: readonly number[]): Buffer {
-    const blocks = Buffer.alloc(16 * salts.length);
-    for (const [n, salt] of salts.entries()) blocks.writeUIntBE(salt, 16 * n, 6);
+  /** One block of AES for each salt, which is of six bytes. */
+  #masksOf(salts: Uint8Array): Buffer {
+    const blocks = Buffer.alloc((16 * salts.length) / 6);
+    for (let n = 0; 6 * n < salts.length; n++) blocks.set(salts.subarray(6 * n, 6 * n + 6), 16 * n);
     return this.#cipher.update(blocks);
   }
 }
