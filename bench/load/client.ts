@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { createConnection, type Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
+import { ScramClient } from '../../src/xmpp/sasl/scram.ts';
 
 export interface Account {
   host: string;
@@ -14,6 +15,10 @@ export interface Account {
   register?: boolean;
   /** Stays unavailable: what it costs is the session alone, not the presence of an account's other sessions. */
   quiet?: boolean;
+  /** Logs in with SCRAM-SHA-1 instead of PLAIN: what it costs the server is not the hashing of a password. */
+  scram?: boolean;
+  /** Asks for the roster before it becomes available. */
+  roster?: boolean;
 }
 
 export interface Connection {
@@ -87,7 +92,7 @@ function header(ns: string, to: string): string {
 
 /** Logs in with PLAIN, binds and becomes available. */
 export async function login(account: Account): Promise<Connection> {
-  const { host, port, domain, user, resource, tls, register, quiet } = account;
+  const { host, port, domain, user, resource, tls, register, quiet, scram, roster } = account;
   const open = header('jabber:client', domain);
   const talk = new Talk(createConnection({ host, port }));
   await talk.ask(open, '</stream:features>');
@@ -104,13 +109,28 @@ export async function login(account: Account): Promise<Connection> {
     const answer = await talk.ask(`<iq type='set' id='r'>${query}</iq>`, 'iq');
     if (!/type=.result/.test(answer) && !answer.includes('conflict')) throw new Error(answer);
   }
-  const plain = Buffer.from(`\0${user}\0${password}`).toString('base64');
-  await talk.ask(`<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>${plain}</auth>`, '<success');
+  if (scram) await authenticateByScram(talk, user);
+  else await authenticateByPlain(talk, user);
   await talk.ask(open, '</stream:features>');
   const bind = `<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>${resource}</resource></bind>`;
   await talk.ask(`<iq type='set' id='b'>${bind}</iq>`, '</iq>');
+  if (roster) await talk.ask("<iq type='get' id='ros'><query xmlns='jabber:iq:roster'/></iq>", '</iq>');
   if (!quiet) await talk.ask('<presence/>', '<presence');
   return handOver(talk, `${user}@${domain}/${resource}`);
+}
+
+async function authenticateByScram(talk: Talk, user: string): Promise<void> {
+  const client = new ScramClient({ hash: 'SHA-1', user, password, binding: null });
+  const sasl = "xmlns='urn:ietf:params:xml:ns:xmpp-sasl'";
+  const encode = (bytes: Uint8Array) => Buffer.from(bytes).toString('base64');
+  const seen = await talk.ask(`<auth ${sasl} mechanism='SCRAM-SHA-1'>${encode(client.first())}</auth>`, '</challenge>');
+  const challenge = Buffer.from(/<challenge[^>]*>([^<]*)/.exec(seen)?.[1] ?? '', 'base64');
+  await talk.ask(`<response ${sasl}>${encode(await client.final(challenge))}</response>`, '<success');
+}
+
+async function authenticateByPlain(talk: Talk, user: string): Promise<void> {
+  const plain = Buffer.from(`\0${user}\0${password}`).toString('base64');
+  await talk.ask(`<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>${plain}</auth>`, '<success');
 }
 
 /** Connects as a component (XEP-0114). */

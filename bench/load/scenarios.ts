@@ -168,6 +168,59 @@ const broadcast: Scenario = {
   },
 };
 
+const contacts = 50;
+const logins = 1_000;
+
+/** A storm of logins: SCRAM, binding, a roster of fifty, presence; twenty users, again and again. */
+const storm: Scenario = {
+  name: 'logins',
+  async run({ server, security }) {
+    const users = 20;
+    const account = (n: number) => ({
+      host: server.host,
+      port: 5222,
+      domain: server.domain,
+      user: `storm${n % users}`,
+      resource: `r${n}`,
+      tls: security === 'tls',
+    });
+    for (let n = 0; n < users; n++) {
+      const own = await client(server, `storm${n}`, security);
+      const done = new Promise<void>(resolve => {
+        const results = counter("type='result'");
+        const doubled = counter('type="result"');
+        let seen = 0;
+        own.onData = data => {
+          seen += results(data) + doubled(data);
+          if (seen >= contacts) resolve();
+        };
+      });
+      for (let i = 0; i < contacts; i++) {
+        const item = `<item jid='contact${i}@${server.domain}' name='Contact ${i}'><group>Friends</group></item>`;
+        own.socket.write(`<iq type='set' id='c${i}'><query xmlns='jabber:iq:roster'>${item}</query></iq>`);
+      }
+      await done;
+      own.socket.destroy();
+    }
+    await after(1);
+    const before = usageOf(server.pid).cpu;
+    const began = performance.now();
+    let next = 0;
+    await Promise.all(
+      Array.from({ length: 8 }, async () => {
+        while (next < logins) {
+          const connection = await login({ ...account(next++), scram: true, roster: true });
+          connection.socket.end('</stream:stream>');
+        }
+      }),
+    );
+    const took = (performance.now() - began) / 1000;
+    await after(1);
+    const cpu = usageOf(server.pid).cpu - before;
+    return { 'ms CPU/login': cpu / 1000 / logins, 'logins/s': logins / took };
+  },
+};
+
 const idle: Scenario = {
   name: 'idle',
   async run({ server, security }) {
@@ -205,5 +258,6 @@ export const scenarios: readonly Scenario[] = [
   component('component-in', true),
   component('component-out', false),
   broadcast,
+  storm,
   idle,
 ];
