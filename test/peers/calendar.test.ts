@@ -1,11 +1,15 @@
 // Calendars from real brokers: a JMS producer through ActiveMQ over STOMP, and RabbitMQ over AMQP 1.0 and STOMP.
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import type { Delivery } from '../../src/bridges/calendar/broker.ts';
 import { connectStomp } from '../../src/bridges/calendar/stomp.ts';
+import { askAdmin } from '../../src/hub/admin.ts';
 import { eventText } from '../bridges/calendar/objects.ts';
 import { createAuthority } from '../support/authority.ts';
 import type { Client } from '../support/client.ts';
 import { startTestHub, type TestHub } from '../support/hubs.ts';
+import { hubDirectory } from '../support/process.ts';
+import { until } from '../support/until.ts';
 import { ActiveMq, JmsProducer } from './calendar/activemq.ts';
 import { RabbitMq } from './calendar/rabbitmq.ts';
 
@@ -188,6 +192,47 @@ describe('ActiveMQ and a JMS producer', () => {
     for (let i = 0; i < 20; i++) await juliet.receives(saying(`Reminder: n${i}`), 20_000);
     await juliet.hasNot(e => e.name === 'message');
   });
+
+  it('loses no alert and doubles none while the hub is killed again and again', async () => {
+    const place = hubDirectory(`domains: { hub.test: {} }
+offline: { messages: 1000 }
+bridges: { calendar: { kind: calendar, domain: calendar.hub.test, offline: store, brokers: { main: ${broker} } } }`);
+    let running = await place.start();
+    try {
+      await askAdmin(join(place.path, 'data'), 'account add', ['juliet@hub.test', 'a password for tests']);
+      const connected = async () => {
+        const { brokers } = (await askAdmin(join(place.path, 'data'), 'bridge', ['show', 'calendar'])) as {
+          brokers: { state: string }[];
+        };
+        return brokers[0].state === 'connected';
+      };
+      await until(connected, 20_000);
+      const wanted = Array.from({ length: 300 }, (_, n) => `Reminder: k${n}`);
+      let published = 0;
+      const publish = async (upTo: number) => {
+        for (; published < upTo; published++) {
+          const object = eventText({ uid: `k${published}`, summary: `k${published}` });
+          await producer.publish('text', object, alarm);
+        }
+      };
+      for (const upTo of [100, 200, 300]) {
+        const publishing = publish(upTo);
+        await until(() => published > upTo - 60);
+        assert.equal((await running.kill('SIGKILL')).signal, 'SIGKILL');
+        await publishing;
+        running = await place.start();
+        await until(connected, 30_000);
+      }
+      const reader = await running.client('juliet@hub.test');
+      const seen = () => reader.inbox.filter(e => e.name === 'message').map(e => e.childText('subject'));
+      await reader.waits(() => new Set(seen()).size === wanted.length, 'every reminder', 30_000);
+      assert.deepEqual([...seen()].sort(), [...wanted].sort());
+      await reader.close();
+    } finally {
+      await running.kill('SIGTERM');
+      place.remove();
+    }
+  }).timeout(120_000);
 
   it('says that a password is wrong, and does not try again at once', async () => {
     hub = await startTestHub(['hub.test'], {
