@@ -161,7 +161,10 @@ async function federation(running: RunningHub, args: readonly string[]): Promise
       const answer = await hub.ask(request, hub.config.federation.queue.wait + 5_000);
       const ms = Math.round(performance.now() - began);
       const error = answer.child('error', ns.client);
-      const text = error?.childText('text', ns.stanzaErrors) || error?.all()[0]?.name;
+      const condition = error?.all().find(child => child.ns === ns.stanzaErrors && child.name !== 'text')?.name ?? '';
+      const text = error?.childText('text', ns.stanzaErrors) || condition;
+      // Any other error is an answer of the domain's own: the link is there.
+      if (/^(remote-server-|not-allowed|resource-constraint)/.test(condition)) throw new Error(`${domain}: ${text}`);
       return { domain, answer: answer.isError ? `error: ${text}` : 'pong', ms };
     }
     default:

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { copyFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
+import { askAdmin } from '../../src/hub/admin.ts';
 import { ns } from '../../src/xmpp/namespaces.ts';
 import { createAuthority } from '../support/authority.ts';
 import { startTestHub, type TestHub } from '../support/hubs.ts';
@@ -195,6 +196,22 @@ describe('what operators change while links are up', () => {
       assert.match((await shown('hub.test')).names, /DNS:hub\.test/);
     } finally {
       await hub.close();
+    }
+  });
+});
+
+describe('isthmus federation ping', () => {
+  it('fails where a domain cannot be reached, and says why', async () => {
+    const partners = await startPartners();
+    try {
+      const ping = (domain: string) =>
+        askAdmin(join(partners.capulet.directory, 'data'), 'federation', ['ping', domain]);
+      assert.equal(((await ping('montague.test')) as { answer: string }).answer, 'pong');
+      await assert.rejects(ping('nowhere.test'), /nowhere\.test: DNS knows neither/);
+      await partners.capulet.links.setAllowed('montague.test', false);
+      await assert.rejects(ping('montague.test'), /montague\.test: .*denied by an operator/);
+    } finally {
+      await partners.close();
     }
   });
 });
