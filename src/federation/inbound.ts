@@ -12,6 +12,7 @@ import type { Stanza } from '../xmpp/stanza.ts';
 import { type Ending, Stream } from '../xmpp/stream.ts';
 import type { Verdict } from './edge.ts';
 import type { Links } from './links.ts';
+import type { OutboundLink } from './outbound.ts';
 import { lastWord } from './outbound.ts';
 import { DialbackReceiver, type Receiving } from './receiver.ts';
 import { describe, requestDelay } from './steps.ts';
@@ -33,6 +34,8 @@ export class InboundLink {
   readonly story = new Story();
   /** `remote local` pairs that dialback has proved; for EXTERNAL, the remote domain alone. */
   readonly proved = new Map<string, Origin>();
+  /** The links of ours that have gone over this stream (XEP-0288). */
+  readonly carried = new Set<OutboundLink>();
   stanzasIn = 0;
   lastUsed = Date.now();
   readonly #links: Links;

@@ -142,13 +142,14 @@ export class Links implements Route {
 
   /** An incoming stream is ready to take our stanzas for this pair as well (XEP-0288). */
   offer(link: InboundLink, local: string, remote: string): void {
-    if (this.serves(local) && !this.policy.refusal(remote)) this.link(local, remote).adopt(link);
+    if (!this.serves(local) || this.policy.refusal(remote)) return;
+    const carried = this.link(local, remote);
+    if (carried.adopt(link)) link.carried.add(carried);
   }
 
   /** An incoming stream that carries links of ours has room again, or is gone. */
   carrierChanged(carrier: InboundLink, gone: boolean): void {
-    if (!carrier.bidi) return;
-    for (const link of this.outbound) if (link.carriedBy(carrier.stream)) link.carrierChanged(gone);
+    for (const link of carrier.carried) if (link.carriedBy(carrier.stream)) link.carrierChanged(gone);
   }
 
   /** The stream management of an incoming stream that `remote` has lost, to be gone on with; null where there is none. */
