@@ -1,13 +1,12 @@
 // What hostile clients try, by the state their stream is in: each attack has its answer and its log line, and others go on.
 import assert from 'node:assert/strict';
-import { Writable } from 'node:stream';
-import { createLog } from '../../src/hub/log.ts';
 import { Jid } from '../../src/xmpp/jid.ts';
 import { ns } from '../../src/xmpp/namespaces.ts';
 import { plainMessage } from '../../src/xmpp/sasl/plain.ts';
 import { auth, bind, ClientAttacker, type ClientState } from '../support/attacker.ts';
 import type { Client } from '../support/client.ts';
 import { startTestHub, type TestHub } from '../support/hubs.ts';
+import { logTo } from '../support/log.ts';
 import { until } from '../support/until.ts';
 
 interface Attack {
@@ -427,15 +426,9 @@ describe('attacks on client streams', () => {
   });
 
   before(async () => {
-    const log = createLog(
-      { level: 'info', format: 'json' },
-      new Writable({
-        write(line, _encoding, done) {
-          lines += line;
-          done();
-        },
-      }),
-    );
+    const log = logTo(line => {
+      lines += line;
+    });
     hub = await startTestHub(['capulet.test'], { log });
     await hub.accounts.add('mallory@capulet.test', 'a password for tests');
     witness = await hub.client('witness@capulet.test');

@@ -1,10 +1,8 @@
 // Clients that are slow, greedy, deaf, many or mad: the hub keeps its memory, its other sessions and every message.
 import assert from 'node:assert/strict';
-import { Writable } from 'node:stream';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { patience } from '../../src/c2s/limits.ts';
-import { createLog } from '../../src/hub/log.ts';
 import { Jid } from '../../src/xmpp/jid.ts';
 import { ns } from '../../src/xmpp/namespaces.ts';
 import { plainMessage } from '../../src/xmpp/sasl/plain.ts';
@@ -12,6 +10,7 @@ import { Random } from '../fuzz/random.ts';
 import { auth, bind, ClientAttacker, type ClientState } from '../support/attacker.ts';
 import type { Client } from '../support/client.ts';
 import { startTestHub, type TestHub } from '../support/hubs.ts';
+import { logTo } from '../support/log.ts';
 import { until } from '../support/until.ts';
 import { startZones, type Zones } from '../support/zones.ts';
 
@@ -30,15 +29,9 @@ describe('clients under whom a hub could suffer', () => {
 
   before(async () => {
     zones = await startZones('');
-    const log = createLog(
-      { level: 'info', format: 'json' },
-      new Writable({
-        write(line, _encoding, done) {
-          lines += line;
-          done();
-        },
-      }),
-    );
+    const log = logTo(line => {
+      lines += line;
+    });
     hub = await startTestHub(['capulet.test'], {
       log,
       yaml: `dns: { servers: ["${zones.server.host}:${zones.server.port}"] }

@@ -1,14 +1,13 @@
 // What hostile servers try on an incoming stream, by the state it is in: each attack has its answer, and the hub goes on.
 import assert from 'node:assert/strict';
 import { createConnection, type Socket } from 'node:net';
-import { Writable } from 'node:stream';
 import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { createLog, type Log } from '../../src/hub/log.ts';
 import { ns } from '../../src/xmpp/namespaces.ts';
 import { type Authority, createAuthority, type Issued, selfSigned } from '../support/authority.ts';
 import { startTestHub, type TestHub } from '../support/hubs.ts';
+import { logTo } from '../support/log.ts';
 import { until } from '../support/until.ts';
 import { startZones, type Zones } from '../support/zones.ts';
 
@@ -330,15 +329,9 @@ describe('attacks on server streams', () => {
     zones = await startZones('');
     const own = await authority.issue({ names: ['capulet.test'] });
     valid = await authority.issue({ names: ['montague.test'] });
-    const log: Log = createLog(
-      { level: 'info', format: 'json' },
-      new Writable({
-        write(line, _encoding, done) {
-          lines += line;
-          done();
-        },
-      }),
-    );
+    const log = logTo(line => {
+      lines += line;
+    });
     hub = await startTestHub('{ capulet.test: { certificate: domain.crt, key: domain.key } }', {
       files: { 'ca.crt': authority.certificate, 'domain.crt': own.certificate, 'domain.key': own.key },
       log,

@@ -3,12 +3,12 @@ import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Writable } from 'node:stream';
 import { Certificates } from '../../src/hub/certificates.ts';
 import { type Config, parseConfig } from '../../src/hub/config.ts';
-import { createLog, silentLog } from '../../src/hub/log.ts';
+import { silentLog } from '../../src/hub/log.ts';
 import { type Authority, createAuthority, type Issued } from '../support/authority.ts';
 import { workplace } from '../support/command.ts';
+import { logTo } from '../support/log.ts';
 
 const day = 86_400_000;
 
@@ -115,15 +115,9 @@ describe('certificates', () => {
 
   it('are warned of before they expire, once', async () => {
     let lines = '';
-    const log = createLog(
-      { level: 'info', format: 'json' },
-      new Writable({
-        write(line, _encoding, done) {
-          lines += line;
-          done();
-        },
-      }),
-    );
+    const log = logTo(line => {
+      lines += line;
+    });
     write('a', await authority.issue({ names: ['a.test'], notAfter: new Date(Date.now() + 10.5 * day) }));
     write('b', await authority.issue({ names: ['b.test'], notAfter: new Date(Date.now() - day) }));
     const pairs = ['a', 'b'].map(name => `${name}.test: { certificate: ${name}.crt, key: ${name}.key }`);

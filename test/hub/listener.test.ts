@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { EventEmitter } from 'node:events';
 import { createConnection, type Socket } from 'node:net';
-import { Writable } from 'node:stream';
 import { ConnectionGuard, formatEndpoint, type Listening, listen } from '../../src/hub/listener.ts';
-import { createLog, silentLog } from '../../src/hub/log.ts';
+import { silentLog } from '../../src/hub/log.ts';
+import { logTo } from '../support/log.ts';
 import { until } from '../support/until.ts';
 
 const from = (remoteAddress: string) => Object.assign(new EventEmitter(), { remoteAddress }) as unknown as Socket;
@@ -70,15 +70,9 @@ describe('a listener', () => {
 
   it('lets in whom the guard admits, and says once who is refused and why', async () => {
     let lines = '';
-    const log = createLog(
-      { level: 'info', format: 'json' },
-      new Writable({
-        write(line, _encoding, done) {
-          lines += line;
-          done();
-        },
-      }),
-    );
+    const log = logTo(line => {
+      lines += line;
+    });
     const guard = new ConnectionGuard({ perAddress: 0, total: 0 });
     const { address } = await listening(guard, log, 'too many');
     assert.equal(await read(address.port), 'welcome');

@@ -1,23 +1,16 @@
 // A disk that is full while the hub runs: what cannot be kept comes back, what need not be kept goes on, and all is well once there is room.
 import assert from 'node:assert/strict';
-import { Writable } from 'node:stream';
-import { createLog } from '../../src/hub/log.ts';
 import { ns } from '../../src/xmpp/namespaces.ts';
 import { startTestHub } from '../support/hubs.ts';
+import { logTo } from '../support/log.ts';
 import { until } from '../support/until.ts';
 
 describe('a disk that is full', () => {
   it('costs nobody a message without a word', async () => {
     let lines = '';
-    const log = createLog(
-      { level: 'info', format: 'json' },
-      new Writable({
-        write(line, _encoding, done) {
-          lines += line;
-          done();
-        },
-      }),
-    );
+    const log = logTo(line => {
+      lines += line;
+    });
     const hub = await startTestHub(['hub.test'], { log, yaml: 'limits: { rate: { c2s: 0 } }' });
     try {
       await hub.accounts.add('absent@hub.test', 'a password for tests');

@@ -1,10 +1,9 @@
 // Every request that the hub answers, with payloads that are missing, wrong or hostile: each gets a defined answer.
 import assert from 'node:assert/strict';
-import { Writable } from 'node:stream';
-import { createLog } from '../../src/hub/log.ts';
 import { ns } from '../../src/xmpp/namespaces.ts';
 import type { Client } from '../support/client.ts';
 import { startTestHub, type TestHub } from '../support/hubs.ts';
+import { logTo } from '../support/log.ts';
 
 /** What clients ask a server: element and namespace. */
 const requests: [string, string][] = [
@@ -73,15 +72,7 @@ describe('hostile requests', () => {
   let mallory: Client;
   const errors: string[] = [];
   before(async () => {
-    const log = createLog(
-      { level: 'error', format: 'json' },
-      new Writable({
-        write(chunk, _encoding, done) {
-          errors.push(String(chunk));
-          done();
-        },
-      }),
-    );
+    const log = logTo(line => errors.push(line), 'error');
     hub = await startTestHub(['hub.test'], {
       log,
       yaml: 'modules: { archive: true }\nclients: { require-tls: false }\nlimits: { rate: { c2s: 0 } }',

@@ -1,12 +1,11 @@
 // Requests to pubsub services made to break them, or to reach what is somebody else's.
 import assert from 'node:assert/strict';
-import { Writable } from 'node:stream';
-import { createLog } from '../../src/hub/log.ts';
 import { limits } from '../../src/modules/pubsub/node.ts';
 import { ns } from '../../src/xmpp/namespaces.ts';
 import { conditionOf, form } from '../support/capable.ts';
 import type { Client } from '../support/client.ts';
 import { startTestHub, type TestHub } from '../support/hubs.ts';
+import { logTo } from '../support/log.ts';
 
 const entity = [
   'create',
@@ -51,14 +50,9 @@ describe('hostile pubsub requests', () => {
   let juliet: Client;
   const errors: string[] = [];
   before(async () => {
-    const sink = new Writable({
-      write(chunk, _encoding, done) {
-        errors.push(String(chunk));
-        done();
-      },
-    });
+    const log = logTo(line => errors.push(line), 'error');
     hub = await startTestHub(['hub.test'], {
-      log: createLog({ level: 'error', format: 'json' }, sink),
+      log,
       yaml: 'limits: { rate: { c2s: 0 } }',
     });
     mallory = await hub.client('mallory@hub.test');
