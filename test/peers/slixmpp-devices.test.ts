@@ -1,10 +1,8 @@
 // What the hub has for many devices, used by the plugins of an independent client library.
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { createAuthority } from '../support/authority.ts';
 import { startTestHub, type TestHub } from '../support/hubs.ts';
+import { seenBySlixmpp } from './slixmpp.ts';
 
 describe('slixmpp, of devices', () => {
   let hub: TestHub;
@@ -17,14 +15,7 @@ describe('slixmpp, of devices', () => {
       files: { 'ca.crt': authority.certificate, 'domain.crt': issued.certificate, 'domain.key': issued.key },
     });
     for (const user of ['juliet', 'romeo']) await hub.accounts.add(`${user}@hub.test`, 'secret');
-    const setup = { host: '127.0.0.1', starttls: hub.listening.c2s[0].port, ca: join(hub.directory, 'ca.crt') };
-    const script = join(import.meta.dirname, 'slixmpp', 'devices.py');
-    // Debian's own Python has slixmpp, whichever Python comes first on the path.
-    const { stdout } = await promisify(execFile)('/usr/bin/python3', [script, JSON.stringify(setup)], {
-      timeout: 50_000,
-    });
-    const lines = stdout.trim().split('\n');
-    seen = Object.assign({}, ...lines.map(line => JSON.parse(line) as object));
+    seen = await seenBySlixmpp('devices.py', hub);
   });
   after(() => hub.close());
 

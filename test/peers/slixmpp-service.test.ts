@@ -1,10 +1,8 @@
 // What a domain offers as a service, asked for by the plugins of an independent client library.
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { createAuthority } from '../support/authority.ts';
 import { startTestHub, type TestHub } from '../support/hubs.ts';
+import { seenBySlixmpp } from './slixmpp.ts';
 
 const services = `
 external-services:
@@ -24,14 +22,7 @@ describe('slixmpp, of services', () => {
       yaml: services,
     });
     await hub.accounts.add('bard@hub.test', 'secret');
-    const setup = { host: '127.0.0.1', starttls: hub.listening.c2s[0].port, ca: join(hub.directory, 'ca.crt') };
-    const script = join(import.meta.dirname, 'slixmpp', 'service.py');
-    // Debian's own Python has slixmpp, whichever Python comes first on the path.
-    const { stdout } = await promisify(execFile)('/usr/bin/python3', [script, JSON.stringify(setup)], {
-      timeout: 50_000,
-    });
-    const lines = stdout.trim().split('\n');
-    seen = Object.assign({}, ...lines.map(line => JSON.parse(line) as object));
+    seen = await seenBySlixmpp('service.py', hub);
   });
   after(() => hub.close());
 

@@ -1,10 +1,8 @@
 // Clients of independent make log in over STARTTLS and direct TLS, and talk through the hub.
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { createAuthority } from '../support/authority.ts';
 import { startTestHub, type TestHub } from '../support/hubs.ts';
+import { seenBySlixmpp } from './slixmpp.ts';
 
 describe('slixmpp', () => {
   let hub: TestHub;
@@ -20,38 +18,15 @@ describe('slixmpp', () => {
   });
   after(() => hub.close());
 
-  /** Runs a script with the two of them, and gives all that they saw. */
-  async function seenBy(name: string): Promise<Record<string, unknown>> {
-    const setup = {
-      host: '127.0.0.1',
-      starttls: hub.listening.c2s[0].port,
-      direct: hub.listening['c2s-tls'][0].port,
-      ca: join(hub.directory, 'ca.crt'),
-      password: 'secret',
-    };
-    const script = join(import.meta.dirname, 'slixmpp', name);
-    // Debian's own Python has slixmpp, whichever Python comes first on the path.
-    const { stdout } = await promisify(execFile)('/usr/bin/python3', [script, JSON.stringify(setup)], {
-      timeout: 45_000,
-    });
-    return Object.assign(
-      {},
-      ...stdout
-        .trim()
-        .split('\n')
-        .map(line => JSON.parse(line) as object),
-    );
-  }
-
   it('logs in over STARTTLS and over direct TLS, and chats both ways', async () => {
-    const seen = await seenBy('talk.py');
+    const seen = await seenBySlixmpp('talk.py', hub);
     assert.equal(seen.juliet, 'from slixmpp 爱');
     assert.equal(seen.romeo, 'back again');
     assert.equal(seen.ping, true);
   });
 
   it('shares tunes, avatars and nodes', async () => {
-    assert.deepEqual(await seenBy('eventing.py'), {
+    assert.deepEqual(await seenBySlixmpp('eventing.py', hub), {
       tune: 'Dance of the Knights',
       tune_from: 'romeo@hub.test',
       nick: 'Ro',
