@@ -29,7 +29,7 @@ import { createMetrics, type Metrics } from './hub/metrics.ts';
 import { Services } from './hub/services.ts';
 import type { Store } from './hub/store.ts';
 import { version } from './hub/version.ts';
-import { exportUser, importUser, moduleNames, modules, removeAccount } from './modules/index.ts';
+import { exportUser, finishRemovals, importUser, moduleNames, modules, removeAccount } from './modules/index.ts';
 import { adminCommands } from './operations.ts';
 import { openSqlite } from './store/sqlite.ts';
 import { WebServer } from './web/server.ts';
@@ -102,14 +102,14 @@ export function accountsOf(
       if (!(await directory.remove(jid.local))) throw new Error(`there is no account ${jid}`);
       await removed(jid);
     },
-    async export(text) {
+    async export(text, from) {
       const { jid, directory } = locate(text);
       if (!(await directory.find(jid.local))) throw new Error(`there is no account ${jid}`);
-      return (await exportUser(store, directory, modules, jid)).toString();
+      return exportUser(store, directory, modules, jid, from);
     },
-    async import(text, xml) {
+    async import(text, xml, first) {
       const { jid, directory } = locate(text);
-      return importUser(store, directory, modules, jid, parseElement(xml, exportLimits)).catch(say);
+      return importUser(store, directory, modules, jid, parseElement(xml, exportLimits), first).catch(say);
     },
     async list(domain) {
       if (domain !== undefined && !directories.has(domain)) throw new Error(`${domain} is not served here`);
@@ -210,6 +210,7 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
   undo.push(() => bridges.stop());
   attachment?.start();
   undo.push(() => attachment?.stop());
+  await finishRemovals(hub);
 
   const accounts = accountsOf(config, store, directories, jid => removeAccount(hub, jid));
   const guard = new ConnectionGuard(config.limits.connections);

@@ -8,6 +8,7 @@ import type { Config } from './hub/config.ts';
 import { createLog, type Log, silentLog } from './hub/log.ts';
 import { version } from './hub/version.ts';
 import { inspect } from './inspection.ts';
+import { noteRemoval } from './modules/index.ts';
 import { openSqlite } from './store/sqlite.ts';
 
 /** Runs a hub until a signal ends it. Resolves to the exit code. */
@@ -69,7 +70,7 @@ process.exitCode = await run(process.argv.slice(2), commands, {
     makeDataDirectory(config.data);
     const store = openSqlite(storePath(config));
     const directories = openDirectories(config, store, silentLog());
-    const accounts = accountsOf(config, store, directories, async () => {});
+    const accounts = accountsOf(config, store, directories, jid => noteRemoval(store, jid));
     return {
       accounts,
       close: () => {

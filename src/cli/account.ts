@@ -11,10 +11,16 @@ export interface Accounts {
   passwd(jid: string, password: string): Promise<void>;
   remove(jid: string): Promise<void>;
   list(domain?: string): Promise<{ jid: string }[]>;
-  /** The account as a `<user/>` element (XEP-0227). */
-  export(jid: string): Promise<string>;
-  /** Keeps what a `<user/>` element holds; resolves with what the operator should know. */
-  import(jid: string, xml: string): Promise<string[]>;
+  /**
+   * The account as a `<user/>` element (XEP-0227), of which `xml` is a portion; `from` is '' at first, then `next` of
+   * the portion before, until that is null.
+   */
+  export(jid: string, from: string): Promise<{ xml: string; next: string | null }>;
+  /**
+   * Keeps what a `<user/>` element holds, wholly or not at all, and makes the account with the `first` one. Resolves
+   * with whether it was made and with what the operator should know.
+   */
+  import(jid: string, xml: string, first: boolean): Promise<{ made: boolean; notes: string[] }>;
 }
 
 /** Calls one of the verbs of `Accounts`, wherever they are. */
@@ -31,7 +37,8 @@ export const account: Command = {
   help: `The password is asked for on a terminal, and read as one line from standard input elsewhere:
   isthmus account add romeo@hub.test
   echo "$PASSWORD" | isthmus account add juliet@hub.test
-Users move with their contact lists, waiting messages and keys in a file of XEP-0227; keep it as you keep passwords:
+Users move with their contact lists, archives, personal nodes, waiting messages and keys in a file of XEP-0227; keep
+it as you keep passwords:
   isthmus account export hub.test > users.xml
   isthmus account import users.xml
 It works whether the hub runs or not.`,
@@ -43,7 +50,7 @@ It works whether the hub runs or not.`,
     }
     const { call, close } = connect(context);
     try {
-      if (verb === 'export') return await exportAccounts(context, call, subject);
+      if (verb === 'export') return await exportAccounts(call, subject);
       if (verb === 'import') return await importAccounts(context, call, subject);
       if (verb === 'list') return context.print(await call(verb, ...(subject ? [subject] : [])));
       const wanting = verb === 'add' || verb === 'passwd';
@@ -84,9 +91,9 @@ export function callAccounts(accounts: Accounts, verb: string, words: readonly s
     case 'remove':
       return accounts.remove(words[0]);
     case 'export':
-      return accounts.export(words[0]);
+      return accounts.export(words[0], words[1] ?? '');
     case 'import':
-      return accounts.import(words[0], words[1]);
+      return accounts.import(words[0], words[1], words[2] !== 'more');
     default:
       return accounts.list(words[0]);
   }

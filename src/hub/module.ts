@@ -203,9 +203,29 @@ export interface Hub {
 
 /** What of a user's data goes along when the account moves (XEP-0227). The store is all it needs: no hub may run. */
 export interface Portable {
-  export(store: Store, user: Jid): Element[];
-  /** Keeps one element of an export for the user. False: the element is none of this module's. */
-  import(store: Store, user: Jid, element: Element): boolean;
+  export?(store: Store, user: Jid): Element[];
+  /**
+   * Keeps one element of an export for the user, and tells `note` what of it is left out. False: the element is none
+   * of this module's.
+   */
+  import?(store: Store, user: Jid, element: Element, note: (text: string) => void): boolean;
+  readonly list?: PortableList;
+  /**
+   * Something is about to be imported, was, or is taken back: what waits to be written is written, and what is
+   * remembered of the user is read anew.
+   */
+  reread?(store: Store, user: Jid): void;
+}
+
+/** A list that may be longer than memory, such as an archive: it goes out and comes in by portions. */
+export interface PortableList {
+  /** The element around the entries. */
+  readonly name: string;
+  readonly ns: string;
+  /** About a megabyte of entries at most. `from` is '' at first, and later `next` of the portion before. */
+  read(store: Store, user: Jid, from: string): { entries: Element[]; next: string | null };
+  /** Keeps entries behind those of the portions before. Gives how many of them are none. */
+  keep(store: Store, user: Jid, entries: readonly Element[]): number;
 }
 
 /** One feature. `start` registers with the hub; what it returns, if anything, is called when the hub stops. */

@@ -8,7 +8,8 @@ import { parseElement } from '../xmpp/payload.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
 import { refuseReader } from './pubsub/access.ts';
 import { factsOf } from './pubsub/host.ts';
-import type { Item } from './pubsub/node.ts';
+import { type Item, personalDefaults } from './pubsub/node.ts';
+import type { Nodes } from './pubsub/nodes.ts';
 import { personalOf } from './pubsub/personal.ts';
 
 /** The first bytes of the kinds of pictures that are taken, whatever a vCard says of them (XEP-0153 §5.2). */
@@ -102,12 +103,17 @@ function pictureIn(metadata: Item): { id: string; type: string } | null {
 /** The vCard as `reader` sees it: with the picture of personal eventing, where there is one and they may see it. */
 export function withAvatar(hub: Hub, user: Jid, reader: Jid, vcard: Element | null): Element | null {
   const host = personalOf(hub).host(user);
-  const [metadata, data] = [ns.avatarMetadata, ns.avatarData].map(name => host.nodes.get(host.address, name));
-  if (!metadata || !data) return vcard;
-  const readable = [metadata, data].every(node => refuseReader(factsOf(host, node, reader)) === null);
-  const last = readable ? host.nodes.items.last(metadata) : null;
+  const nodes = [ns.avatarMetadata, ns.avatarData].map(name => host.nodes.get(host.address, name));
+  const readable = nodes.every(node => node && refuseReader(factsOf(host, node, reader)) === null);
+  return readable ? withKeptAvatar(host.nodes, user, vcard) : vcard;
+}
+
+/** The same, whoever reads it. */
+export function withKeptAvatar(nodes: Nodes, user: Jid, vcard: Element | null): Element | null {
+  const [metadata, data] = [ns.avatarMetadata, ns.avatarData].map(name => nodes.get(user.bare.toString(), name));
+  const last = metadata && data ? nodes.items.last(metadata) : null;
   const picture = last && pictureIn(last);
-  const item = picture && host.nodes.items.get(data, picture.id);
+  const item = data && picture && nodes.items.get(data, picture.id);
   const text = item ? parseElement(item.payload).text.replace(/\s+/g, '') : '';
   if (!picture || sha1(Buffer.from(text, 'base64')) !== picture.id) return vcard;
   const photo = v('PHOTO', v('TYPE', picture.type), v('BINVAL', text));
@@ -122,25 +128,62 @@ const v = (name: string, ...children: (Element | string)[]) => el(name, ns.vcard
  * what is to be kept as the vCard. What is no picture, or too large for one, stays in it.
  */
 export async function takeAvatar(hub: Hub, user: Jid, vcard: Element): Promise<Element> {
-  const photo = vcard.child('PHOTO');
-  const text = photo?.childText('BINVAL').replace(/\s+/g, '') ?? '';
+  const picture = photoIn(vcard);
+  const current = hashOf(hub, user, null);
+  if (picture === 'none') {
+    if (current) await publishMetadata(hub, user, sha1(Buffer.alloc(0)), null);
+  } else if (picture === null) {
+    return vcard;
+  } else if (picture.id !== current) {
+    const { id } = picture;
+    await personalOf(hub).publish(user, ns.avatarData, el('item', ns.pubsub, { id }, dataOf(picture)), publicly);
+    await publishMetadata(hub, user, id, infoOf(picture));
+  }
+  return withoutPhoto(vcard);
+}
+
+/** As `takeAvatar` where nobody is told: the picture of a vCard that is imported, unless there is one already. */
+export function adoptAvatar(nodes: Nodes, user: Jid, vcard: Element): Element {
+  const picture = photoIn(vcard);
+  if (picture === null) return vcard;
+  const service = user.bare.toString();
+  const node = (name: string) =>
+    nodes.get(service, name) ?? nodes.create(service, name, service, { ...personalDefaults, ...publicly });
+  if (picture !== 'none' && nodes.items.last(node(ns.avatarMetadata)) === null) {
+    const item = { id: picture.id, publisher: service, at: Date.now() };
+    nodes.items.put(node(ns.avatarData), { ...item, payload: dataOf(picture).toString() });
+    const metadata = el('metadata', ns.avatarMetadata, {}, infoOf(picture));
+    nodes.items.put(node(ns.avatarMetadata), { ...item, payload: metadata.toString() });
+  }
+  return withoutPhoto(vcard);
+}
+
+interface Picture {
+  readonly id: string;
+  readonly type: string;
+  readonly bytes: Buffer;
+}
+
+/** The picture in a vCard; null where something stands there that is none, or too large for one. */
+function photoIn(vcard: Element): Picture | 'none' | null {
+  const text = vcard.child('PHOTO')?.childText('BINVAL').replace(/\s+/g, '') ?? '';
+  if (text === '') return vcard.child('PHOTO')?.child('EXTVAL') ? null : 'none';
   const bytes = Buffer.from(text, 'base64');
   const start = bytes.toString('latin1', 0, 16);
   const kind = kinds.find(([, magic, at]) => start.startsWith(magic, at));
-  const current = hashOf(hub, user, null);
-  if (!photo || text === '') {
-    if (current) await publishMetadata(hub, user, sha1(Buffer.alloc(0)), null);
-  } else if (!kind || bytes.length > largest) {
-    return vcard;
-  } else {
-    const id = sha1(bytes);
-    if (id !== current) {
-      const data = el('data', ns.avatarData, {}, bytes.toString('base64'));
-      await personalOf(hub).publish(user, ns.avatarData, el('item', ns.pubsub, { id }, data), publicly);
-      const info = { id, type: kind[0], bytes: String(bytes.length) };
-      await publishMetadata(hub, user, id, el('info', ns.avatarMetadata, info));
-    }
-  }
+  return kind && bytes.length <= largest ? { id: sha1(bytes), type: kind[0], bytes } : null;
+}
+
+function dataOf({ bytes }: Picture): Element {
+  return el('data', ns.avatarData, {}, bytes.toString('base64'));
+}
+
+function infoOf({ id, type, bytes }: Picture): Element {
+  return el('info', ns.avatarMetadata, { id, type, bytes: String(bytes.length) });
+}
+
+function withoutPhoto(vcard: Element): Element {
+  const photo = vcard.child('PHOTO');
   return new Element(
     vcard.name,
     vcard.ns,

@@ -1,6 +1,7 @@
 // Blocking: nothing from or to the addresses a user has blocked (XEP-0191).
-import type { Hub, Module, Session } from '../hub/module.ts';
+import type { Hub, Module, Portable, Session } from '../hub/module.ts';
 import { hubOrigin } from '../hub/router.ts';
+import type { Store } from '../hub/store.ts';
 import { type Element, el } from '../xmpp/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
@@ -18,19 +19,19 @@ const schema = ['CREATE TABLE blocked (user TEXT, jid TEXT, PRIMARY KEY (user, j
 
 /** Who has blocked whom, cached: most users have blocked nobody, which is `null`. */
 class BlockLists {
-  readonly #hub: Hub;
+  readonly #store: Store;
   readonly #cache = new Map<string, ReadonlySet<string> | null>();
 
-  constructor(hub: Hub) {
-    this.#hub = hub;
-    hub.store.migrate('blocking', schema);
+  constructor(store: Store) {
+    this.#store = store;
+    store.migrate('blocking', schema);
   }
 
   of(user: Jid): ReadonlySet<string> | null {
     const key = user.bare.toString();
     const known = this.#cache.get(key);
     if (known !== undefined) return known;
-    const rows = this.#hub.store.prepare('SELECT jid FROM blocked WHERE user = ?').all(key);
+    const rows = this.#store.prepare('SELECT jid FROM blocked WHERE user = ?').all(key);
     const list = rows.length === 0 ? null : new Set(rows.map(row => String(row.jid)));
     if (this.#cache.size >= mostCached) this.#cache.clear();
     this.#cache.set(key, list);
@@ -52,8 +53,8 @@ class BlockLists {
   }
 
   add(user: Jid, jids: readonly Jid[]): void {
-    const insert = this.#hub.store.prepare('INSERT OR IGNORE INTO blocked (user, jid) VALUES (?, ?)');
-    this.#hub.store.atomic(() => {
+    const insert = this.#store.prepare('INSERT OR IGNORE INTO blocked (user, jid) VALUES (?, ?)');
+    this.#store.atomic(() => {
       for (const jid of jids) insert.run(user.bare.toString(), jid.toString());
     });
     this.#cache.delete(user.bare.toString());
@@ -62,18 +63,78 @@ class BlockLists {
   /** Unblocks these, or all where there are none. */
   remove(user: Jid, jids: readonly Jid[]): void {
     const key = user.bare.toString();
-    if (jids.length === 0) this.#hub.store.prepare('DELETE FROM blocked WHERE user = ?').run(key);
-    const one = this.#hub.store.prepare('DELETE FROM blocked WHERE user = ? AND jid = ?');
+    if (jids.length === 0) this.#store.prepare('DELETE FROM blocked WHERE user = ?').run(key);
+    const one = this.#store.prepare('DELETE FROM blocked WHERE user = ? AND jid = ?');
     for (const jid of jids) one.run(key, jid.toString());
     this.#cache.delete(key);
   }
+
+  /** What is kept of a user's list is read anew. */
+  reread(user: Jid): void {
+    this.#cache.delete(user.bare.toString());
+  }
+}
+
+const ofStore = new WeakMap<Store, BlockLists>();
+
+function blockListsOf(store: Store): BlockLists {
+  let lists = ofStore.get(store);
+  if (!lists) ofStore.set(store, (lists = new BlockLists(store)));
+  return lists;
+}
+
+/**
+ * The list as what XEP-0227 §4.8 has for it, a privacy list, and as itself (XEP-0191), which Prosody keeps. Of privacy
+ * lists, what blocks whole addresses is taken.
+ */
+const portableBlocks: Portable = {
+  export(store, user) {
+    const blocked = [...(blockListsOf(store).of(user) ?? [])].sort();
+    if (blocked.length === 0) return [];
+    const rules = blocked.map((value, index) =>
+      el('item', ns.privacy, { type: 'jid', value, action: 'deny', order: String(index + 1) }),
+    );
+    const name = 'blocked';
+    const lists = [el('default', ns.privacy, { name }), el('list', ns.privacy, { name }, ...rules)];
+    return [el('query', ns.privacy, {}, ...lists), el('blocklist', ns.blocking, {}, ...blocked.map(item))];
+  },
+  import(store, user, element, note) {
+    if (!element.is('query', ns.privacy) && !element.is('blocklist', ns.blocking)) return false;
+    const named = element.ns === ns.privacy ? denied(element, note) : element.all('item').map(({ attrs }) => attrs.jid);
+    const jids = named.flatMap(jid => Jid.tryParse(jid ?? '') ?? []);
+    if (jids.length < named.length) note('a blocked address that is none was left out');
+    const lists = blockListsOf(store);
+    const before = lists.of(user);
+    const fresh = jids.filter(jid => !before?.has(jid.toString()));
+    lists.admit(user, fresh.length);
+    lists.add(user, fresh);
+    return true;
+  },
+  reread: (store, user) => blockListsOf(store).reread(user),
+};
+
+/** Whom the default privacy list denies everything, no exception standing in front (XEP-0016 §2.1). */
+function denied(query: Element, note: (text: string) => void): (string | undefined)[] {
+  const name = query.child('default')?.attrs.name;
+  const lists = query.all('list');
+  const rules = lists.find(list => list.attrs.name === name)?.all('item') ?? [];
+  const inOrder = rules.toSorted((a, b) => Number(a.attrs.order) - Number(b.attrs.order));
+  const exception = inOrder.findIndex(({ attrs }) => attrs.action !== 'deny');
+  const first = exception < 0 ? inOrder : inOrder.slice(0, exception);
+  const blocks = first.filter(rule => rule.attrs.type === 'jid' && rule.all().length === 0);
+  const rest = inOrder.filter(rule => !blocks.includes(rule));
+  // What is allowed in the end is what happens anyway.
+  const told = rest.some(({ attrs }) => attrs.action !== 'allow' || attrs.type !== undefined);
+  if (told || lists.length > (rules.length > 0 ? 1 : 0)) note('of the privacy lists, only blocked addresses are kept');
+  return blocks.map(({ attrs }) => attrs.value);
 }
 
 export const blocking: Module = {
   name: 'blocking',
   implements: ['XEP-0191', 'XEP-0377'],
+  portable: portableBlocks,
   start(hub) {
-    const lists = new BlockLists(hub);
+    const lists = blockListsOf(hub.store);
     hub.feature('domain', ns.blocking, ns.reporting);
     hub.iq(ns.blocking, 'blocklist', 'own-account', ({ from, stanza, session }) => {
       if (stanza.type !== 'get') throw new StanzaError('bad-request');

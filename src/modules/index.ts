@@ -32,7 +32,7 @@ import { version } from './version.ts';
 
 export { exportUser, importUser } from './accounts-file.ts';
 export { compositionOf, thirdPresence, userOf } from './composition.ts';
-export { removeAccount } from './removal.ts';
+export { finishRemovals, noteRemoval, removeAccount } from './removal.ts';
 
 export const modules: readonly Module[] = [
   avatars,

@@ -1,12 +1,12 @@
 // What of a user moves from server to server (XEP-0227): contact list, requests, offline messages, private data, vCard.
-import type { Portable } from '../hub/module.ts';
+import type { Portable, PortableList } from '../hub/module.ts';
 import type { Store } from '../hub/store.ts';
 import { Element, el } from '../xmpp/element.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import { parseElement } from '../xmpp/payload.ts';
 import { Stanza } from '../xmpp/stanza.ts';
-import { itemElement, type RosterItem, rostersOf } from './rosters.ts';
+import { itemElement, mostItems, type RosterItem, rostersOf } from './rosters.ts';
 
 /** The contact list, and the requests that wait for an answer (XEP-0227 §4.4, §4.9). */
 export const portableRoster: Portable = {
@@ -17,19 +17,19 @@ export const portableRoster: Portable = {
     );
     return [el('query', ns.roster, {}, ...items.filter(item => item.listed).map(itemElement)), ...requests];
   },
-  import(store, user, element) {
+  import(store, user, element, note) {
     if (element.is('presence', ns.client) && element.attrs.type === 'subscribe') {
-      const contact = Jid.tryParse(element.attrs.from ?? '');
-      if (contact) keep(store, user, contact, item => (item.pending ??= Stanza.from(element).toString()));
+      keep(store, user, element.attrs.from, note, item => {
+        // COMPAT(prosody): who waits is named, and nothing more.
+        item.pending ??= Stanza.from(element.withAttrs({ to: element.attrs.to ?? user.toString() })).toString();
+      });
       return true;
     }
     if (!element.is('query', ns.roster)) return false;
-    for (const entry of element.all('item')) {
-      const contact = Jid.tryParse(entry.attrs.jid ?? '');
-      if (contact) keep(store, user, contact, item => readItem(item, entry));
-    }
+    for (const entry of element.all('item')) keep(store, user, entry.attrs.jid, note, item => readItem(item, entry));
     return true;
   },
+  reread: (store, user) => rostersOf({ store }).release(user),
 };
 
 function readItem(item: RosterItem, { attrs, ...entry }: Element): void {
@@ -50,39 +50,19 @@ function groupsOf(children: Element['children']): string[] {
     .map(child => child.text);
 }
 
-function keep(store: Store, user: Jid, contact: Jid, change: (item: RosterItem) => void): void {
+function keep(
+  store: Store,
+  user: Jid,
+  address: string | undefined,
+  note: (text: string) => void,
+  change: (item: RosterItem) => void,
+): void {
+  const contact = Jid.tryParse(address ?? '')?.bare;
+  if (!contact || contact.equals(user)) return note('a contact without an address was left out');
   const rosters = rostersOf({ store });
   const item = rosters.itemOrNew(user, contact);
   change(item);
-  if (!rosters.save(user, item)) throw new Error(`the roster of ${user} is full`);
-}
-
-/** One row for a user that holds one element, such as a vCard. */
-export function portableElement(name: string, space: string, table: PortableTable): Portable {
-  return {
-    export(store, user) {
-      store.migrate(table.owner, table.schema);
-      return store
-        .prepare(table.select)
-        .all(user.toString())
-        .map(row => parseElement(String(row.xml)));
-    },
-    import(store, user, element) {
-      if (!element.is(name, space)) return false;
-      store.migrate(table.owner, table.schema);
-      store.prepare(table.insert).run(user.toString(), element.toString());
-      return true;
-    },
-  };
-}
-
-export interface PortableTable {
-  owner: string;
-  schema: readonly string[];
-  /** Takes the bare JID; gives `xml`. */
-  select: string;
-  /** Takes the bare JID and the XML. */
-  insert: string;
+  if (!rosters.save(user, item)) throw new Error(`there are more than ${mostItems} contacts`);
 }
 
 /** Private storage: one query with all elements (XEP-0227 §4.6). */
@@ -90,7 +70,7 @@ export function portablePrivate(schema: readonly string[]): Portable {
   return {
     export(store, user) {
       store.migrate('private', schema);
-      const rows = store.prepare('SELECT xml FROM private_items WHERE user = ?').all(user.toString());
+      const rows = store.prepare('SELECT xml FROM private_items WHERE user = ? ORDER BY name').all(user.toString());
       return rows.length === 0 ? [] : [el('query', ns.private, {}, ...rows.map(row => parseElement(String(row.xml))))];
     },
     import(store, user, element) {
@@ -106,28 +86,49 @@ export function portablePrivate(schema: readonly string[]): Portable {
   };
 }
 
-/** Offline messages, oldest first (XEP-0227 §4.5). */
+/** Offline messages, oldest first (XEP-0227 §4.5). One that is kept already is not kept twice. */
 export function portableOffline(schema: readonly string[]): Portable {
-  return {
-    export(store, user) {
+  const list: PortableList = {
+    name: 'offline-messages',
+    ns: pie,
+    read(store, user, from) {
       store.migrate('offline', schema);
-      const rows = store.prepare('SELECT stanza FROM offline WHERE user = ? ORDER BY id').all(user.toString());
-      if (rows.length === 0) return [];
-      return [el('offline-messages', pie, {}, ...rows.map(row => Stanza.parse(row.stanza as Uint8Array).element))];
-    },
-    import(store, user, element) {
-      if (!element.is('offline-messages', pie)) return false;
-      store.migrate('offline', schema);
-      for (const message of element.all('message', ns.client)) {
-        const stanza = Stanza.from(message);
-        store
-          .prepare('INSERT INTO offline (user, stanza, at) VALUES (?, ?, ?)')
-          .run(user.toString(), stanza.toBytes(), Date.now());
+      const entries: Element[] = [];
+      let size = 0;
+      const select = 'SELECT id, stanza FROM offline WHERE user = ? AND id > ? ORDER BY id';
+      for (const { id, stanza } of store.prepare(select).iterate(user.toString(), Number(from))) {
+        entries.push(Stanza.parse(stanza as Uint8Array).element);
+        size += (stanza as Uint8Array).length;
+        if (size > portion) return { entries, next: String(id) };
       }
-      return true;
+      return { entries, next: null };
+    },
+    keep(store, user, entries) {
+      store.migrate('offline', schema);
+      const insert = store.prepare(
+        `INSERT INTO offline (user, stanza, at) SELECT ?1, ?2, ?3
+         WHERE NOT EXISTS (SELECT 1 FROM offline WHERE user = ?1 AND stanza = ?2)`,
+      );
+      let wrong = 0;
+      for (const entry of entries) {
+        if (!entry.is('message', ns.client)) wrong++;
+        else
+          insert.run(user.toString(), Stanza.from(entry).toBytes(), Math.min(stampOf(entry) ?? Date.now(), Date.now()));
+      }
+      return wrong;
     },
   };
+  return { list };
 }
+
+/** When a `<delay/>` in the element says that it happened, in milliseconds; null: it does not say (XEP-0203). */
+export function stampOf(element: Element): number | null {
+  const at = Date.parse(element.child('delay', ns.delay)?.attrs.stamp ?? '');
+  return Number.isNaN(at) ? null : Math.max(at, 0);
+}
+
+/** Characters or bytes after which a portion of a list ends. */
+export const portion = 512 * 1024;
 
 /** The namespace of exports (XEP-0227 §4). */
 export const pie = 'urn:xmpp:pie:0';

@@ -1,26 +1,39 @@
 // vCards of accounts: anybody may read, only their owner may write (XEP-0054).
-import type { Module } from '../hub/module.ts';
+import type { Module, Portable } from '../hub/module.ts';
 import { el } from '../xmpp/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import { parseElement } from '../xmpp/payload.ts';
-import { takeAvatar, withAvatar } from './avatars.ts';
+import { adoptAvatar, takeAvatar, withAvatar, withKeptAvatar } from './avatars.ts';
 import { completeVcard } from './directory-vcard.ts';
-import { portableElement } from './portable.ts';
+import { nodesOf } from './pubsub/nodes.ts';
 
 const largest = 128 * 1024;
 
 const schema = ['CREATE TABLE vcards (user TEXT PRIMARY KEY, vcard TEXT NOT NULL) WITHOUT ROWID'];
 
+/** With the picture, which is an item of personal eventing as well: not every server takes that over. */
+const portableVcard: Portable = {
+  export(store, user) {
+    store.migrate('vcard', schema);
+    const row = store.prepare('SELECT vcard FROM vcards WHERE user = ?').get(user.toString());
+    const vcard = withKeptAvatar(nodesOf({ store }), user, row ? parseElement(String(row.vcard)) : null);
+    return vcard ? [vcard] : [];
+  },
+  import(store, user, element, note) {
+    if (!element.is('vCard', ns.vcard)) return false;
+    store.migrate('vcard', schema);
+    const text = adoptAvatar(nodesOf({ store }), user, element).toString();
+    if (text.length > largest) note('the vCard is too large, and was left out');
+    else store.prepare('INSERT OR REPLACE INTO vcards (user, vcard) VALUES (?, ?)').run(user.toString(), text);
+    return true;
+  },
+};
+
 export const vcard: Module = {
   name: 'vcard',
   implements: ['XEP-0054'],
-  portable: portableElement('vCard', ns.vcard, {
-    owner: 'vcard',
-    schema,
-    select: 'SELECT vcard AS xml FROM vcards WHERE user = ?',
-    insert: 'INSERT OR REPLACE INTO vcards (user, vcard) VALUES (?, ?)',
-  }),
+  portable: portableVcard,
   start(hub) {
     hub.store.migrate('vcard', schema);
     const select = hub.store.prepare('SELECT vcard FROM vcards WHERE user = ?');

@@ -36,6 +36,7 @@ export const ns = {
   time: 'urn:xmpp:time',
   delay: 'urn:xmpp:delay',
   blocking: 'urn:xmpp:blocking',
+  privacy: 'jabber:iq:privacy',
   blockingErrors: 'urn:xmpp:blocking:errors',
   reporting: 'urn:xmpp:reporting:1',
   carbons: 'urn:xmpp:carbons:2',

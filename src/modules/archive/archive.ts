@@ -4,7 +4,8 @@ import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { ns } from '../../xmpp/namespaces.ts';
 import type { Stanza } from '../../xmpp/stanza.ts';
-import { type Added, Messages } from './messages.ts';
+import { type Added, type Messages, messagesOf } from './messages.ts';
+import { portableArchive } from './portable.ts';
 import { ArchivePreferences } from './preferences.ts';
 import { answerQuery, metadata, queryForm } from './query.ts';
 import { belongsInArchive } from './rules.ts';
@@ -26,8 +27,9 @@ export const archive: Module = {
   name: 'archive',
   implements: ['XEP-0313', 'XEP-0059', 'XEP-0359', 'XEP-0441'],
   defaultOn: false,
+  portable: portableArchive,
   start(hub) {
-    const messages = new Messages(hub.store);
+    const messages = messagesOf(hub.store);
     const preferences = new ArchivePreferences(hub);
     const marks = ['#extended', '#groupchat-field'].map(mark => ns.archive + mark);
     hub.feature('account', ns.archive, ...marks, ns.stableIds, ns.resultSet);

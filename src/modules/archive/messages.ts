@@ -23,6 +23,8 @@ const schema = [
      user2 INTEGER, contact2 INTEGER, resource2 TEXT, salt INTEGER NOT NULL, stanza BLOB NOT NULL);
    CREATE TABLE archive_index (
      user INTEGER, place INTEGER, contact INTEGER NOT NULL, PRIMARY KEY (user, place)) WITHOUT ROWID`,
+  // Messages that came from another server keep the ids that clients know them by.
+  `CREATE TABLE archive_adopted (place INTEGER PRIMARY KEY, user INTEGER NOT NULL, id TEXT NOT NULL, UNIQUE (user, id))`,
 ];
 
 const joined = 'archive_index AS i JOIN archive AS a ON a.place = i.place';
@@ -82,6 +84,8 @@ export class Messages {
   #unindexed: number;
   #pending: Pending[] = [];
   #later: NodeJS.Timeout | null = null;
+  /** The place of the message that was adopted last, and where the search for it began. */
+  #adopted = { from: 0, place: 0 };
 
   constructor(store: Store) {
     this.#store = store;
@@ -122,6 +126,41 @@ export class Messages {
     return true;
   }
 
+  /**
+   * Puts a message that another server archived into a user's archive, `at` milliseconds, under the id that it had
+   * there. False: it is there already.
+   */
+  adopt(user: Jid, contact: Jid, stanza: Stanza, at: number, id: string): boolean {
+    if (this.placeOf(user, id) !== null) return false;
+    const place = this.#freePlace(Math.min(at, Date.now()) * placesPerMs);
+    const [number, partner] = [this.#user(user), this.#contact(contact)];
+    this.#store
+      .prepare(inserts[1])
+      .run(place, number, partner, contact.resource, null, null, null, this.#ids.salt(), stanza.toBytes());
+    this.#store.prepare('INSERT INTO archive_adopted VALUES (?, ?, ?)').run(place, number, id);
+    if (place > Number(this.#store.prepare('SELECT indexed FROM archive_state').get()?.indexed)) this.#unindexed++;
+    else this.#store.prepare('INSERT INTO archive_index VALUES (?, ?, ?)').run(number, place, partner);
+    this.#last = Math.max(this.#last, place);
+    return true;
+  }
+
+  /** The first place from there on that is free; many messages may bear one time, in the order of their adoption. */
+  #freePlace(from: number): number {
+    const last = this.#adopted;
+    let place = from >= last.from && from <= last.place ? last.place + 1 : from;
+    const taken = this.#store.prepare('SELECT 1 FROM archive WHERE place = ?');
+    while (taken.get(place)) place++;
+    this.#adopted = { from: Math.min(from, last.place === place - 1 ? last.from : from), place };
+    return place;
+  }
+
+  /** Writes what is pending, and forgets what it remembers of a user: a transaction begins, or was taken back. */
+  reread(user: Jid): void {
+    this.#write();
+    this.#users.delete(user.bare.toString());
+    this.#adopted = { from: 0, place: 0 };
+  }
+
   /** Resolves when all that was added is on the disk. */
   durable(): Promise<void> {
     this.#write();
@@ -135,13 +174,16 @@ export class Messages {
 
   /** The place of the message of that id in a user's archive; null where there is none. */
   placeOf(user: Jid, id: string): number | null {
-    const opened = this.#ids.open(id);
-    if (opened === null) return null;
     this.#write();
-    const found = this.#store.prepare('SELECT user, user2, salt FROM archive WHERE place = ?').get(opened.place);
-    if (found?.salt !== opened.salt) return null;
     const number = this.#user(user);
-    return found.user === number || found.user2 === number ? opened.place : null;
+    const opened = this.#ids.open(id);
+    const found =
+      opened && this.#store.prepare('SELECT user, user2, salt FROM archive WHERE place = ?').get(opened.place);
+    if (opened && found?.salt === opened.salt) {
+      return found.user === number || found.user2 === number ? opened.place : null;
+    }
+    const adopted = this.#store.prepare('SELECT place FROM archive_adopted WHERE user = ? AND id = ?').get(number, id);
+    return adopted ? Number(adopted.place) : null;
   }
 
   /** The first place of a moment, and the first behind it: a moment lasts a millisecond. */
@@ -158,7 +200,8 @@ export class Messages {
     const order = backwards ? 'DESC' : 'ASC';
     const rows = this.#store
       .prepare(
-        `SELECT a.place, a.salt, a.stanza FROM ${joined} WHERE ${where} ORDER BY i.place ${order} LIMIT ? OFFSET ?`,
+        `SELECT a.place, a.salt, a.stanza, (SELECT id FROM archive_adopted AS o WHERE o.place = a.place) AS id
+         FROM ${joined} WHERE ${where} ORDER BY i.place ${order} LIMIT ? OFFSET ?`,
       )
       .all(...values, limit, skip);
     if (backwards) rows.reverse();
@@ -187,6 +230,7 @@ export class Messages {
         this.#unindex(user, place);
         this.#unindex(user2, place);
         this.#store.prepare('DELETE FROM archive WHERE place = ?').run(place);
+        this.#store.prepare('DELETE FROM archive_adopted WHERE place = ?').run(place);
       }
     });
     return rows.length < removedAtOnce;
@@ -209,6 +253,7 @@ export class Messages {
             .run(place, number);
         }
         this.#store.prepare('DELETE FROM archive WHERE place = ? AND user IS NULL AND user2 IS NULL').run(place);
+        this.#store.prepare('DELETE FROM archive_adopted WHERE place = ?').run(place);
       }
       if (rows.length === removedAtOnce) return;
       this.#users.delete(user.bare.toString());
@@ -224,7 +269,7 @@ export class Messages {
   #message(row: Row): ArchivedMessage {
     const place = Number(row.place);
     return {
-      id: this.#ids.seal(Number(row.salt), place),
+      id: row.id === null ? this.#ids.seal(Number(row.salt), place) : String(row.id),
       place,
       at: new Date(Math.floor(place / placesPerMs)),
       stanza: Stanza.parse(row.stanza as Uint8Array),
@@ -323,6 +368,15 @@ export class Messages {
     this.#contacts.set(key, hash);
     return hash;
   }
+}
+
+const ofStore = new WeakMap<Store, Messages>();
+
+/** The archives of a hub. */
+export function messagesOf(store: Store): Messages {
+  let messages = ofStore.get(store);
+  if (!messages) ofStore.set(store, (messages = new Messages(store)));
+  return messages;
 }
 
 /** The secret of the archives: it is made with them, and lost only with them. */

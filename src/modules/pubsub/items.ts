@@ -109,6 +109,12 @@ export class Items {
       .map(row => String(row.item));
   }
 
+  /** All items, the oldest first. */
+  *all(node: Node): Generator<Item> {
+    const rows = this.#store.prepare('SELECT * FROM pubsub_items WHERE node = ? ORDER BY seq');
+    for (const row of rows.iterate(node.id)) yield itemOf(row);
+  }
+
   /**
    * A page of the items, the newest first (XEP-0060 §6.5.4, XEP-0059); at most `limits.page` items and about
    * `limits.pageSize` characters. Throws a StanzaError `item-not-found` where the page starts at an item that is not there.

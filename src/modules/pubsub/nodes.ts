@@ -173,6 +173,14 @@ export class Nodes {
     return rows.all(bare, service).map(row => ({ node: String(row.name), subscription: subscriptionOf(row) }));
   }
 
+  /** What is remembered of a service is read anew when somebody asks. */
+  reread(service: string): void {
+    this.#cache.delete(service);
+    const nodes = this.#store.prepare('SELECT 1 FROM pubsub_nodes WHERE service = ? LIMIT 1').get(service);
+    if (nodes) this.#used.add(service);
+    else this.#used.delete(service);
+  }
+
   /** Forgets an account: its nodes, and its part in the nodes of others. */
   forget(bare: string): void {
     for (const node of [...this.of(bare).values()]) this.remove(node);
@@ -206,9 +214,9 @@ export class Nodes {
 const ofStore = new WeakMap<Store, Nodes>();
 
 /** The nodes of all services of a hub. */
-export function nodesOf(hub: Hub): Nodes {
-  let nodes = ofStore.get(hub.store);
-  if (!nodes) ofStore.set(hub.store, (nodes = new Nodes(hub.store)));
+export function nodesOf({ store }: Pick<Hub, 'store'>): Nodes {
+  let nodes = ofStore.get(store);
+  if (!nodes) ofStore.set(store, (nodes = new Nodes(store)));
   return nodes;
 }
 

@@ -64,7 +64,7 @@ function optionsOf({ pubsub }: Call): FormValues | null {
 }
 
 /** What nodes that a specification names are configured with where the publisher says nothing. */
-export function defaultsFor(host: Host, name: string): NodeConfig {
+export function defaultsFor(host: Pick<Host, 'personal' | 'defaults'>, name: string): NodeConfig {
   const own = host.personal ? privateNodes.get(name) : undefined;
   return own ? { ...host.defaults, accessModel: 'whitelist', ...own } : host.defaults;
 }
