@@ -43,7 +43,11 @@ export async function exportAccounts(call: CallAccounts, subject?: string): Prom
 const head = `<?xml version='1.0' encoding='UTF-8'?>\n<server-data xmlns='${pie}'>\n`;
 
 /** Takes in the users of a file, one by one. Resolves to 1 where any could not be. */
-export async function importAccounts(context: Context, call: CallAccounts, file: string): Promise<number> {
+export async function importAccounts(
+  context: Pick<Context, 'print'>,
+  call: CallAccounts,
+  file: string,
+): Promise<number> {
   // A file that is broken somewhere is found out before anybody of it is there.
   const found = new Survey();
   await walk(file, found);

@@ -58,7 +58,10 @@ export async function exportUser(
   if (!list) throw new Error('there is no such portion');
   const { entries, next } = list.read(store, user.bare, place);
   let xml = entries.map(entry => entry.toString(list.ns)).join('');
-  if (place === '' && (xml !== '' || next !== null)) xml = `<${list.name} xmlns='${escapeAttribute(list.ns)}'>${xml}`;
+  if (place === '' && (xml !== '' || next !== null)) {
+    const declared = list.ns === pie ? '' : ` xmlns='${escapeAttribute(list.ns)}'`;
+    xml = `<${list.name}${declared}>${xml}`;
+  }
   if (next !== null) return { xml, next: `${number}:${next}` };
   if (place !== '' || xml !== '') xml += `</${list.name}>`;
   return following(Number(number) + 1, xml);

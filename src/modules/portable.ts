@@ -11,7 +11,9 @@ import { itemElement, mostItems, type RosterItem, rostersOf } from './rosters.ts
 /** The contact list, and the requests that wait for an answer (XEP-0227 §4.4, §4.9). */
 export const portableRoster: Portable = {
   export(store, user) {
-    const items = [...rostersOf({ store }).of(user).items.values()];
+    const byAddress = [...rostersOf({ store }).of(user).items].sort(([a], [b]) => (a < b ? -1 : 1));
+    // What the directory's groups add is not the user's own.
+    const items = byAddress.map(([, item]) => (item.shared ? { ...item, ...item.shared.own } : item));
     const requests = items.flatMap(({ pending }) =>
       pending === null ? [] : [Stanza.parse(Buffer.from(pending)).element],
     );

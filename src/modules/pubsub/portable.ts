@@ -32,13 +32,14 @@ export const portableNodes: Portable = {
   reread: (store, user) => nodesOf({ store }).reread(user.toString()),
 };
 
-/** The form without the words for people (XEP-0060 §8.2). */
+/** The form without the words for people, and without fields that have no value (XEP-0060 §8.2). */
 function configuration(node: Node): Element {
-  const field = ({ var: name, type, value }: { var?: string; type?: string; value?: string | readonly string[] }) => {
-    const values = typeof value === 'string' ? [value] : (value ?? []);
+  const fields = configForm(node.config).fields.flatMap(({ var: name, type, value }) => {
+    const values = (typeof value === 'string' ? [value] : (value ?? [])).filter(text => text !== '');
+    if (values.length === 0) return [];
     return el('field', ns.data, { var: name, type }, ...values.map(text => el('value', ns.data, {}, text)));
-  };
-  const form = el('x', ns.data, { type: 'form' }, ...configForm(node.config).fields.map(field));
+  });
+  const form = el('x', ns.data, { type: 'form' }, ...fields);
   return el('configure', ns.pubsubOwner, { node: node.name }, form);
 }
 
