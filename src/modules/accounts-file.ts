@@ -179,9 +179,14 @@ function readPackedKeys(password: string | undefined): ScramKeys | null {
 }
 
 function checkedKeys(hash: ScramKeys['hash'], ...texts: [string, string, string, string]): ScramKeys | null {
-  const [salt, serverKey, storedKey] = texts.slice(0, 3).map(text => Buffer.from(text, 'base64'));
   const count = texts[3];
   const length = hash === 'SHA-1' ? 20 : 32;
+  let [salt, serverKey, storedKey] = texts.slice(0, 3).map(text => Buffer.from(text, 'base64'));
+  if (storedKey.length > length) {
+    // COMPAT(ejabberd): in XEP-0227's own element it encodes them twice.
+    [salt, serverKey, storedKey] = [salt, serverKey, storedKey].map(text => Buffer.from(text.toString(), 'base64'));
+  }
   const right = storedKey.length === length && serverKey.length === length && salt.length > 0 && salt.length < 256;
-  return right && /^[1-9]\d{0,6}$/.test(count) ? { hash, iterations: Number(count), salt, serverKey, storedKey } : null;
+  if (!right || !/^[1-9]\d{0,6}$/.test(count)) return null;
+  return { hash, iterations: Number(count), salt, serverKey, storedKey };
 }

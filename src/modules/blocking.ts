@@ -84,8 +84,7 @@ function blockListsOf(store: Store): BlockLists {
 }
 
 /**
- * The list as what XEP-0227 §4.8 has for it, a privacy list, and as itself (XEP-0191), which Prosody keeps. Of privacy
- * lists, what blocks whole addresses is taken.
+ * The list as what XEP-0227 §4.8 has for it: a privacy list. Of privacy lists, what blocks whole addresses is taken.
  */
 const portableBlocks: Portable = {
   export(store, user) {
@@ -96,11 +95,11 @@ const portableBlocks: Portable = {
     );
     const name = 'blocked';
     const lists = [el('default', ns.privacy, { name }), el('list', ns.privacy, { name }, ...rules)];
-    return [el('query', ns.privacy, {}, ...lists), el('blocklist', ns.blocking, {}, ...blocked.map(item))];
+    return [el('query', ns.privacy, {}, ...lists)];
   },
   import(store, user, element, note) {
-    if (!element.is('query', ns.privacy) && !element.is('blocklist', ns.blocking)) return false;
-    const named = element.ns === ns.privacy ? denied(element, note) : element.all('item').map(({ attrs }) => attrs.jid);
+    if (!element.is('query', ns.privacy)) return false;
+    const named = denied(element, note);
     const jids = named.flatMap(jid => Jid.tryParse(jid ?? '') ?? []);
     if (jids.length < named.length) note('a blocked address that is none was left out');
     const lists = blockListsOf(store);

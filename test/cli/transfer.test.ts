@@ -90,7 +90,6 @@ describe('an account that moves', () => {
       /<vCard xmlns='vcard-temp'><FN>Juliet<\/FN><PHOTO><TYPE>image\/png/,
       /<query xmlns='jabber:iq:private'><prefs xmlns='urn:test:prefs'><a>1 &lt; 2</,
       /<query xmlns='jabber:iq:privacy'><default name='blocked'\/><list name='blocked'><item type='jid' value='foes\.test' action='deny' order='1'\/>/,
-      /<blocklist xmlns='urn:xmpp:blocking'><item jid='foes\.test'\/><item jid='tybalt@hub\.test'\/>/,
       /<prefs xmlns='urn:xmpp:mam:2' default='roster'><always><jid>romeo@hub\.test<\/jid><\/always><never\/>/,
       /<configure node='urn:test:many'><x xmlns='jabber:x:data' type='form'>.*?<field var='pubsub#max_items' type='text-single'><value>10</,
       /<affiliations node='urn:test:secret'><affiliation jid='nurse@far\.test' affiliation='member'\/>/,
