@@ -74,6 +74,7 @@ export const ns = {
   avatarConversion: 'urn:xmpp:pep-vcard-conversion:0',
   vcardUpdate: 'vcard-temp:x:update',
   vcard4: 'urn:ietf:params:xml:ns:vcard-4.0',
+  vcard4Node: 'urn:xmpp:vcard4',
   contacts: 'urn:xmpp:contacts',
   bookmarks: 'urn:xmpp:bookmarks:1',
   bookmarksConversion: 'urn:xmpp:bookmarks:1#compat',

@@ -63,7 +63,19 @@ directories:
     assert.equal(card.child('EMAIL')?.childText('USERID'), 'juliet@hub.test');
     assert.equal(card.child('TEL')?.childText('NUMBER'), '+15551230002');
     assert.equal(card.child('PHOTO')?.childText('TYPE'), 'image/jpeg');
+    const newer = async (jid: string) =>
+      String(await romeo.asks('get', `<pubsub xmlns='${ns.pubsub}'><items node='urn:xmpp:vcard4'/></pubsub>`, jid));
+    const known = [
+      '<fn><text>Juliet Capulet</text></fn>',
+      '<text>juliet@hub.test</text></email>',
+      '<uri>tel:+15551230002</uri></tel>',
+      '<photo><uri>data:image/jpeg;base64,/9j',
+    ];
+    for (const part of known) assert.ok((await newer('juliet@hub.test')).includes(part), part);
     await romeo.asks('set', `<vCard xmlns='${ns.vcard}'><FN>Romeo M.</FN></vCard>`);
+    const both = await newer('romeo@hub.test');
+    assert.match(both, /<fn><text>Romeo M\.<\/text><\/fn>.*<uri>tel:\+15551230001<\/uri><\/tel>/);
+    assert.equal(both.split('<fn>').length, 2);
     const own = (await romeo.asks('get', `<vCard xmlns='${ns.vcard}'/>`)).child('vCard', ns.vcard)!;
     assert.equal(own.childText('FN'), 'Romeo M.');
     assert.equal(own.child('TEL')?.childText('NUMBER'), '+15551230001');

@@ -119,6 +119,71 @@ describe('avatars', () => {
   });
 });
 
+describe('a profile', () => {
+  let hub: TestHub;
+  let romeo: Client;
+  let juliet: Client;
+  before(async () => {
+    hub = await startTestHub(['hub.test']);
+    romeo = await hub.client('romeo@hub.test');
+    juliet = await hub.client('juliet@hub.test');
+    await befriend(romeo, juliet);
+  });
+  after(() => hub.close());
+
+  const older = async (client: Client, jid = 'romeo@hub.test') =>
+    (await client.asks('get', `<vCard xmlns='vcard-temp'/>`, jid)).child('vCard', ns.vcard);
+  const newer = async (client: Client, jid = 'romeo@hub.test') =>
+    listed(await items(client, 'urn:xmpp:vcard4', jid))[0]?.child('vcard', ns.vcard4);
+  const full = `<vCard xmlns='vcard-temp'><FN>Romeo M.</FN><N><FAMILY>Montague</FAMILY><GIVEN>Romeo</GIVEN></N><BDAY>1597-02-03</BDAY><TEL><HOME/><ISDN/><NUMBER>+39 045 1234</NUMBER></TEL><TEL><NUMBER>call me</NUMBER></TEL><EMAIL><WORK/><INTERNET/><PREF/><USERID>romeo@mail.test</USERID></EMAIL><ADR><HOME/><STREET>Via Cappello 23</STREET><LOCALITY>Verona</LOCALITY><CTRY>Italy</CTRY></ADR><ORG><ORGNAME>House</ORGNAME><ORGUNIT>Heirs</ORGUNIT></ORG><GEO><LAT>45.4</LAT><LON>10.9</LON></GEO><JABBERID>romeo@hub.test</JABBERID><DESC>In love &amp; banished</DESC><MAILER>pigeon</MAILER></vCard>`;
+
+  it('that is set in the older form is there in the newer', async () => {
+    await wants(juliet, ['urn:xmpp:vcard4']);
+    assert.equal(conditionOf(await romeo.asks('set', full)), 'result');
+    const event = eventOf(await hearsOf(juliet, 'urn:xmpp:vcard4'));
+    const inner = `<fn><text>Romeo M.</text></fn><n><surname>Montague</surname><given>Romeo</given></n><bday><date>1597-02-03</date></bday><tel><parameters><type><text>home</text></type></parameters><uri>tel:+39-045-1234</uri></tel><tel><text>call me</text></tel><email><parameters><type><text>work</text></type><pref><integer>1</integer></pref></parameters><text>romeo@mail.test</text></email><adr><parameters><type><text>home</text></type></parameters><street>Via Cappello 23</street><locality>Verona</locality><country>Italy</country></adr><org><text>House</text><text>Heirs</text></org><geo><uri>geo:45.4,10.9</uri></geo><impp><uri>xmpp:romeo@hub.test</uri></impp><note><text>In love &amp; banished</text></note>`;
+    const expected = `<vcard xmlns='${ns.vcard4}'>${inner}</vcard>`;
+    assert.equal(String(event?.child('item')?.child('vcard', ns.vcard4)), expected);
+    const tybalt = await hub.client('tybalt@hub.test');
+    assert.equal(String(await newer(tybalt)), expected);
+    // Nothing is lost in the form that it was set in.
+    assert.equal(String(await older(tybalt)), full);
+    await tybalt.close();
+  });
+
+  it('that is published in the newer form is there in the older, for those who may see it', async () => {
+    const vcard4 = `<vcard xmlns='${ns.vcard4}'><fn><text>Romeo</text></fn><nickname><text>Ro</text></nickname><tel><parameters><type><text>cell</text><text>voice</text></type></parameters><uri>tel:+1-555</uri></tel><url><uri>https://romeo.test/</uri></url><photo><uri>data:image/png;base64,AAAA</uri></photo><x-odd/></vcard>`;
+    assert.equal(conditionOf(await publish(romeo, 'urn:xmpp:vcard4', `<item id='current'>${vcard4}</item>`)), 'result');
+    const expected = `<vCard xmlns='vcard-temp'><FN>Romeo</FN><NICKNAME>Ro</NICKNAME><TEL><VOICE/><CELL/><NUMBER>+1-555</NUMBER></TEL><URL>https://romeo.test/</URL><PHOTO><TYPE>image/png</TYPE><BINVAL>AAAA</BINVAL></PHOTO><MAILER>pigeon</MAILER><JABBERID>romeo@hub.test</JABBERID></vCard>`;
+    assert.equal(String(await older(juliet)), expected);
+    const configure = form(`${ns.pubsub}#node_config`, { access_model: 'whitelist' });
+    const owned = `<pubsub xmlns='${ns.pubsubOwner}'><configure node='urn:xmpp:vcard4'>${configure}</configure></pubsub>`;
+    assert.equal(conditionOf(await romeo.asks('set', owned)), 'result');
+    assert.equal(String(await older(romeo)), expected);
+    assert.equal(
+      String(await older(juliet)),
+      `<vCard xmlns='vcard-temp'><MAILER>pigeon</MAILER><JABBERID>romeo@hub.test</JABBERID></vCard>`,
+    );
+    assert.equal(conditionOf(await items(juliet, 'urn:xmpp:vcard4', 'romeo@hub.test')), 'not-allowed/closed-node');
+    // Setting it in the older form again does not open the node.
+    await romeo.asks('set', full);
+    assert.equal(conditionOf(await items(juliet, 'urn:xmpp:vcard4', 'romeo@hub.test')), 'not-allowed/closed-node');
+    assert.equal((await older(juliet))?.child('FN'), null);
+  });
+
+  it('that is taken back in the newer form is gone in the older', async () => {
+    const retract = `<pubsub xmlns='${ns.pubsub}'><retract node='urn:xmpp:vcard4'><item id='current'/></retract></pubsub>`;
+    assert.equal(conditionOf(await romeo.asks('set', retract)), 'result');
+    assert.equal((await older(romeo))?.child('FN'), null);
+  });
+
+  it('that nobody has is not there in either form', async () => {
+    for (const jid of ['juliet@hub.test', 'nobody@hub.test']) {
+      assert.equal(conditionOf(await items(romeo, 'urn:xmpp:vcard4', jid)), 'item-not-found');
+    }
+  });
+});
+
 describe('bookmarks', () => {
   let hub: TestHub;
   let romeo: Client;

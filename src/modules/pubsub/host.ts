@@ -1,11 +1,15 @@
 // One pubsub service: an account's own (XEP-0163) or that of a domain. What the use cases need to know of it.
 import type { Hub } from '../../hub/module.ts';
+import type { Element } from '../../xmpp/element.ts';
 import type { StanzaError } from '../../xmpp/errors.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { rostersOf } from '../rosters.ts';
 import type { Facts } from './access.ts';
 import type { Affiliation, Item, Node, NodeConfig } from './node.ts';
 import { bareOf, type Nodes } from './nodes.ts';
+
+/** What a reader sees of a node with one item, which is `kept`; null: nothing. They are asked before whether they may. */
+export type View = (owner: Jid, reader: Jid, kept: Item | null) => Promise<Element | null>;
 
 export interface Host {
   readonly hub: Hub;
@@ -24,6 +28,8 @@ export interface Host {
   refuseCreator(who: Jid, name: string): StanzaError | null;
   /** Whom an event at a node is sent to, each once. */
   recipients(node: Node): Iterable<Jid>;
+  /** Of a node that is shown otherwise than it is kept: what a reader sees in the place of its item, if anything. */
+  view?(name: string): View | undefined;
   /** Something was published, retracted or purged, and is kept; `item` is null where it went. */
   changed?(node: Node, ids: readonly string[], item: Item | null): void;
 }

@@ -12,7 +12,7 @@ import { takeAnswer } from './approval.ts';
 import { itemsOf, nodeInfo } from './discovery.ts';
 import { sendLast, tellSubscription } from './events.ts';
 import { personalFeatures } from './features.ts';
-import { factsOf, type Host } from './host.ts';
+import { factsOf, type Host, type View } from './host.ts';
 import { Interests, type Wanted } from './interest.ts';
 import { type Item, type Node, type NodeConfig, personalDefaults } from './node.ts';
 import { bareOf, nodesOf } from './nodes.ts';
@@ -24,7 +24,7 @@ export type PersonalListener = (owner: Jid, node: Node, ids: readonly string[], 
 
 export const pep: Module = {
   name: 'pep',
-  implements: ['XEP-0060', 'XEP-0163', 'XEP-0223', 'XEP-0222', 'XEP-0059', 'XEP-0292'],
+  implements: ['XEP-0060', 'XEP-0163', 'XEP-0223', 'XEP-0222', 'XEP-0059'],
   portable: portableNodes,
   start(hub) {
     const personal = personalOf(hub);
@@ -59,6 +59,8 @@ export class Personal {
   readonly nodes;
   readonly interests: Interests;
   readonly #listeners: PersonalListener[] = [];
+  /** How nodes of that name are shown where that is not how they are kept. */
+  readonly views = new Map<string, View>();
 
   constructor(hub: Hub) {
     this.hub = hub;
@@ -90,6 +92,7 @@ export class Personal {
       owners: () => [jid],
       refuseCreator: who => (who.bare.equals(jid) ? null : new StanzaError('forbidden', 'these nodes are not yours')),
       recipients: node => this.#recipients(jid, node),
+      view: name => this.views.get(name),
       changed: (node, ids, item) => {
         for (const listener of this.#listeners) listener(jid, node, ids, item);
       },

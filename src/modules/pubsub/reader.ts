@@ -6,7 +6,7 @@ import { pageElement, readPage } from '../../xmpp/result-set.ts';
 import { refuseReader } from './access.ts';
 import { unsupported } from './errors.ts';
 import { itemElement } from './events.ts';
-import { factsOf } from './host.ts';
+import { factsOf, type View } from './host.ts';
 import { type Item, limits, type Node } from './node.ts';
 import { type Call, nameOf, nodeOf, type UseCases } from './requests.ts';
 
@@ -16,7 +16,29 @@ export const readerCases: UseCases = {
   'get affiliations': affiliations,
 };
 
-function items(call: Call): Element {
+function items(call: Call): Element | Promise<Element> {
+  const { host, action } = call;
+  const view = host.view?.(nameOf(action));
+  return view ? viewed(call, view) : keptItems(call);
+}
+
+/** The one item of a node as it is shown; where nothing is, the node is as it is kept. */
+async function viewed(call: Call, view: View): Promise<Element> {
+  const { host, from, action } = call;
+  const node = host.nodes.get(host.address, nameOf(action));
+  const refused = node && refuseReader(factsOf(host, node, from));
+  if (refused) throw refused;
+  const kept = node ? host.nodes.items.last(node) : null;
+  const shown = await view(host.jid, from, kept);
+  if (!shown) return keptItems(call);
+  const id = kept?.id ?? 'current';
+  const named = action.all('item');
+  const wanted = named.length === 0 || named.some(({ attrs }) => attrs.id === id);
+  const list = wanted ? el('item', ns.pubsub, { id }, shown) : null;
+  return el('pubsub', ns.pubsub, {}, el('items', ns.pubsub, { node: nameOf(action) }, list));
+}
+
+function keptItems(call: Call): Element {
   const { host, from, action, pubsub } = call;
   const node = nodeOf(call);
   const refused = refuseReader(factsOf(host, node, from));
