@@ -71,7 +71,9 @@ export class AdHocCommands {
     const command = this.#commands.get(node);
     if (!command || !this.has(node, to)) throw new StanzaError('item-not-found', 'there is no such command');
     if (!(await permitted(command, from, to))) throw new StanzaError('forbidden', 'this command is not for you');
-    const { sessionid, action = 'execute' } = request.attrs;
+    const { sessionid, action = 'execute', 'xml:lang': language = 'en' } = request.attrs;
+    // All that is said here is English. What the whole stanza is in is no wish: it is what the stream began with (§3.7).
+    if (!/^en(-|$)/i.test(language)) throw problem('bad-locale');
     if (!['execute', 'complete', 'next', 'cancel', 'prev'].includes(action)) throw problem('malformed-action');
     if (sessionid === undefined) {
       // Without a session there is nothing to go on with, back from or out of.
@@ -108,7 +110,7 @@ export class AdHocCommands {
     return el(
       'command',
       ns.commands,
-      { node, sessionid, status: 'executing' },
+      { node, sessionid, status: 'executing', 'xml:lang': 'en' },
       el('actions', ns.commands, { execute: 'complete' }, el('complete', ns.commands)),
       formElement('form', form),
     );
@@ -137,12 +139,14 @@ function completed(node: string, sessionid: string, result: string | Form | null
   return el(
     'command',
     ns.commands,
-    { node, sessionid, status: 'completed' },
+    { node, sessionid, status: 'completed', 'xml:lang': 'en' },
     typeof result === 'string' ? el('note', ns.commands, { type: 'info' }, result) : null,
     result !== null && typeof result !== 'string' ? formElement('result', result) : null,
   );
 }
 
-function problem(name: 'malformed-action' | 'bad-action' | 'bad-payload' | 'bad-sessionid'): StanzaError {
+function problem(
+  name: 'malformed-action' | 'bad-action' | 'bad-payload' | 'bad-sessionid' | 'bad-locale',
+): StanzaError {
   return new StanzaError('bad-request', '', 'modify', el(name, ns.commands));
 }

@@ -425,6 +425,7 @@ function domainOf(moment: keyof Moments, subject: unknown): string | null {
     case 'message-offline':
     case 'message-undelivered':
     case 'message-kept':
+    case 'subscription-asked':
       return (subject as Stanza).to!.domain;
     case 'login':
     case 'reported':

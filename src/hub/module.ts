@@ -116,6 +116,8 @@ export interface Moments {
   'message-returned': (session: Session, stanza: Stanza) => boolean;
   /** A roster item of a local user changed (RFC 6121 §2, §3). */
   'roster-changed': (user: Jid, contact: Jid) => void;
+  /** Somebody asks to see a local user's presence, and waits for an answer: a request that was not there before. */
+  'subscription-asked': (stanza: Stanza) => void;
   /** A local user blocked an address and reported it (XEP-0377); `reason` is as the client gave it. */
   reported: (user: Jid, reported: Jid, reason: string) => void;
   /** What a source (calendar, phone) knows of a user's presence changed; null: it knows nothing any more. */

@@ -141,6 +141,7 @@ export async function receiveSubscription(hub: Hub, received: Stanza, type: Subs
       if (type === 'subscribe' ? session.presence !== null : session.interested) session.send(stanza);
     }
   }
+  if (!before.pendingIn && transition.state.pendingIn) hub.emit('subscription-asked', stanza);
   const visible = before.to !== item.to || before.from !== item.from || before.ask !== item.ask;
   if (visible && item.listed) hub.emit('roster-changed', user, contact);
   if (transition.reply) {

@@ -79,6 +79,9 @@ describe('ad-hoc commands of the domain', () => {
     assert.equal(conditions(await command(bard, `${session} action='next'`)), 'bad-request bad-action');
     assert.equal(conditions(await command(bard, `${session} action='complete'`)), 'bad-request bad-payload');
     assert.equal(conditions(await command(juliet, session)), 'forbidden');
+    assert.equal(conditions(await command(bard, `${node} xml:lang='fr-ca'`)), 'bad-request bad-locale');
+    const english = (await command(bard, `${node} xml:lang='en-gb'`)).child('command', ns.commands);
+    assert.deepEqual([english?.attrs.status, english?.attrs['xml:lang']], ['executing', 'en']);
   });
 
   it('begin with a form, and can be cancelled', async () => {

@@ -273,6 +273,24 @@ describe('many devices', () => {
       await answers(second);
     });
 
+    it('is told of requests that wait for an answer, each once', async () => {
+      const jid = `sleeper${++count}@hub.test`;
+      const phone = await login(jid);
+      await enable(phone);
+      await phone.close();
+      await friend.sends(`<presence to='${jid}' type='subscribe'/>`);
+      const request = await published();
+      assert.deepEqual(summaryOf(request), { FORM_TYPE: ns.pushSummary, 'pending-subscription-count': '1' });
+      await answers(request);
+      await friend.sends(`<presence to='${jid}' type='subscribe'/>`);
+      await service.hasNot(e => e.child('pubsub', ns.pubsub) !== null);
+      await says(jid);
+      const second = await published();
+      const expected = { FORM_TYPE: ns.pushSummary, 'message-count': '1', 'pending-subscription-count': '1' };
+      assert.deepEqual(summaryOf(second), expected);
+      await answers(second);
+    });
+
     it('is told of when it was lost and may come back', async () => {
       const jid = `sleeper${++count}@hub.test`;
       const phone = await login(jid);

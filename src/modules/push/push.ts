@@ -1,4 +1,4 @@
-// Push notifications: services that clients name are told of messages while no client is there (XEP-0357).
+// Push notifications: services that clients name are told of messages and requests while no client is there (XEP-0357).
 import type { Hub, Module, Request } from '../../hub/module.ts';
 import { type Element, el } from '../../xmpp/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
@@ -7,6 +7,7 @@ import { Jid } from '../../xmpp/jid.ts';
 import { ns } from '../../xmpp/namespaces.ts';
 import { parseElement } from '../../xmpp/payload.ts';
 import { Stanza } from '../../xmpp/stanza.ts';
+import { rostersOf } from '../rosters.ts';
 import { type Notice, PushQueue } from './queue.ts';
 
 const schema = [
@@ -60,11 +61,26 @@ export const push: Module = {
       counts.set(key, count);
       const sender = hub.config.push.sender ? String(stanza.from ?? '') : '';
       const body = hub.config.push.body ? stanza.text('body').slice(0, longestBody).toWellFormed() : '';
+      notify(user, targets, { count, sender, body });
+    };
+    const notify = (
+      user: Jid,
+      targets: readonly Target[],
+      known: Pick<Notice<Target>, 'count' | 'sender' | 'body'>,
+    ) => {
+      const key = user.toString();
+      const pending = [...rostersOf(hub).of(user).items.values()].filter(item => item.pending !== null).length;
       for (const target of targets) {
-        const room = queue.add(`${key} ${target.service} ${target.node}`, { target, count, sender, body });
+        const room = queue.add(`${key} ${target.service} ${target.node}`, { target, pending, ...known });
         if (!room) sent.bind('dropped').add();
       }
     };
+    hub.on('subscription-asked', stanza => {
+      const user = stanza.to!.bare;
+      // Whoever is there, and not waiting to come back, has seen it.
+      if (hub.sessions.of(user).some(session => session.presence !== null)) return;
+      notify(user, servicesOf(hub, user), { count: counts.get(user.toString()) ?? 0, sender: '', body: '' });
+    });
     hub.on('message-undelivered', stanza => {
       tell(stanza.to!.bare, stanza);
       return false;
@@ -179,7 +195,7 @@ async function publish(hub: Hub, notice: Notice<Target>, outcome: (name: string)
   if (changes > 0) hub.log.info({ user: user.toString(), service: service.toString() }, 'a push service was given up');
 }
 
-function payload({ target, count, sender, body }: Notice<Target>): Element {
+function payload({ target, count, pending, sender, body }: Notice<Target>): Element {
   const field = (name: string, value: string) =>
     value === '' ? null : el('field', ns.data, { var: name }, el('value', ns.data, {}, value));
   const summary = el(
@@ -187,7 +203,8 @@ function payload({ target, count, sender, body }: Notice<Target>): Element {
     ns.data,
     { type: 'form' },
     el('field', ns.data, { var: 'FORM_TYPE', type: 'hidden' }, el('value', ns.data, {}, ns.pushSummary)),
-    field('message-count', String(count)),
+    field('message-count', count > 0 || pending === 0 ? String(count) : ''),
+    field('pending-subscription-count', pending > 0 ? String(pending) : ''),
     field('last-message-sender', sender),
     field('last-message-body', body),
   );

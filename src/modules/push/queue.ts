@@ -3,7 +3,9 @@
 /** What is to be told to one target. */
 export interface Notice<T> {
   readonly target: T;
+  /** Messages that nobody has seen, and people who wait for an answer to their request. */
   readonly count: number;
+  readonly pending: number;
   readonly sender: string;
   readonly body: string;
 }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type Notice, PushQueue } from '../../../src/modules/push/queue.ts';
 
-const notice = (target: string, count: number): Notice<string> => ({ target, count, sender: '', body: '' });
+const notice = (target: string, count: number): Notice<string> => ({ target, count, pending: 0, sender: '', body: '' });
 const turn = () => new Promise(resolve => setImmediate(resolve));
 
 describe('push queue', () => {
