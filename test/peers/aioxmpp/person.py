@@ -1,5 +1,6 @@
 """A user with an aioxmpp client: TLS that is verified, SCRAM, and a connection that can be cut."""
 import asyncio
+import socket
 
 import aiosasl
 import aioxmpp
@@ -49,7 +50,8 @@ class Person:
         for service in services:
             self.client.summon(service)
         messages = self.client.summon(aioxmpp.dispatcher.SimpleMessageDispatcher)
-        for kind in (aioxmpp.MessageType.CHAT, aioxmpp.MessageType.NORMAL, aioxmpp.MessageType.HEADLINE):
+        for kind in (aioxmpp.MessageType.CHAT, aioxmpp.MessageType.NORMAL, aioxmpp.MessageType.HEADLINE,
+                     aioxmpp.MessageType.ERROR):
             messages.register_callback(kind, None, self.heard.put_nowait)
 
     def __getitem__(self, service):
@@ -80,7 +82,7 @@ class Person:
 
     def cut(self):
         """Ends the connection below the stream, as a lost network does."""
-        self.client.stream._xmlstream.transport.abort()
+        self.client.stream._xmlstream.transport.get_extra_info('socket').shutdown(socket.SHUT_RDWR)
 
     async def ask(self, kind, payload, to=None):
         return await soon(self.client.send(aioxmpp.IQ(type_=aioxmpp.IQType[kind], to=to, payload=payload)))
