@@ -18,6 +18,17 @@ def context():
     return context
 
 
+class Exporter(aiosasl.channel_binding.ChannelBindingProvider):
+    """RFC 9266, which the library does not have itself."""
+    cb_name = b'tls-exporter'
+
+    def __init__(self, transport):
+        self.connection = transport.get_extra_info('ssl_object')
+
+    def extract_cb_data(self):
+        return self.connection.export_keying_material(b'EXPORTER-Channel-Binding', 32, b'')
+
+
 class Scram(aioxmpp.security_layer.PasswordSASLProvider):
     """Only SCRAM; notes which of it was used."""
 

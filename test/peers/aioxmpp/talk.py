@@ -5,19 +5,8 @@ import aiosasl
 import aioxmpp
 from aioxmpp.chatstates import ChatState
 from aioxmpp.misc import DisplayedMarker
-from person import Person, Scram, befriend, condition, domain, jid, once, people
+from person import Exporter, Person, Scram, befriend, condition, domain, jid, once, people
 from script import run, say, soon, until
-
-
-class Exporter(aiosasl.channel_binding.ChannelBindingProvider):
-    """RFC 9266, which the library does not have itself."""
-    cb_name = b'tls-exporter'
-
-    def __init__(self, transport):
-        self.connection = transport.get_extra_info('ssl_object')
-
-    def extract_cb_data(self):
-        return self.connection.export_keying_material(b'EXPORTER-Channel-Binding', 32, b'')
 
 
 class ScramPlus(Scram):
