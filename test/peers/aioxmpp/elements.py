@@ -35,6 +35,7 @@ def form(kind, **fields):
 Query = payload(mam, 'query', form=xso.Child([Data]), page=xso.Child([ResultSetMetadata]))
 Fin = payload(mam, 'fin', 'complete', page=xso.Child([ResultSetMetadata]))
 Preferences = payload(mam, 'prefs', 'default')
+Search = payload('jabber:iq:search', 'query', form=xso.Child([Data]))
 
 
 class Result(xso.XSO):

@@ -4,10 +4,9 @@ import datetime
 import logging
 
 import aioxmpp
-from aioxmpp import adhoc, forms, ibr, xso
+from aioxmpp import adhoc, forms, ibr
 from aioxmpp.connector import STARTTLSConnector
-from elements import form, made, payload
-from lxml import etree
+from elements import Search, form, made, payload
 from person import Person, Scram, condition, domain, jid, once, people, security
 from script import run, say, setup, soon
 
@@ -15,7 +14,6 @@ admin = 'http://jabber.org/protocol/admin'
 Time = payload('urn:xmpp:time', 'time')
 Last = payload('jabber:iq:last', 'query', 'seconds')
 Services = payload('urn:xmpp:extdisco:2', 'services')
-Search = payload('jabber:iq:search', 'query', form=xso.Child([forms.Data]))
 
 
 async def register(name, password):

@@ -1,6 +1,4 @@
 """aioxmpp clients log in, keep rosters, watch each other's presence and talk; prints what each of them saw."""
-import asyncio
-
 import aiosasl
 import aioxmpp
 from aioxmpp.chatstates import ChatState
@@ -118,11 +116,9 @@ async def chats(romeo, juliet):
     say(displayed=marked.xep0333_marker.id_ == message.id_)
     juliet.write(romeo.jid, xep0085_chatstate=ChatState.COMPOSING)
     say(composing=(await romeo.hears(that=lambda message: message.xep0085_chatstate)).xep0085_chatstate.name)
-    bounced = romeo[aioxmpp.dispatcher.SimpleMessageDispatcher]
-    error = asyncio.get_event_loop().create_future()
-    bounced.register_callback(aioxmpp.MessageType.ERROR, None, lambda stanza: error.done() or error.set_result(stanza))
     romeo.write(jid('nobody@hub.test'), 'is anybody there?')
-    say(bounced=(await soon(error)).error.condition.value[1])
+    error = await romeo.hears(that=lambda message: message.type_ == aioxmpp.MessageType.ERROR)
+    say(bounced=error.error.condition.value[1])
 
 
 async def offline(romeo):
