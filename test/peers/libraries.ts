@@ -56,6 +56,7 @@ export async function runScript(library: Library, script: string, hub: TestHub):
     host: '127.0.0.1',
     starttls: hub.listening.c2s[0].port,
     direct: hub.listening['c2s-tls'][0].port,
+    component: hub.listening.component[0]?.port,
     ca: join(hub.directory, 'ca.crt'),
     password,
   };
