@@ -22,6 +22,12 @@ describe('aioxmpp', () => {
     assert.deepEqual(seen.kept, ['My Romeo', ['Loves']]);
   });
 
+  it('lets in whom it approved before, until it takes that back', () => {
+    assert.equal(seen.approved, 'juliet@hub.test');
+    assert.equal(seen.unasked, true);
+    assert.equal(seen.dropped, 'juliet@hub.test');
+  });
+
   it('is told only what changed in a roster that it knows', () => {
     assert.equal(seen.version, true);
     assert.equal(seen.later, 'Friar');

@@ -48,6 +48,22 @@ async def rosters(romeo, juliet, phone):
     say(unknown=await condition(roster.remove_entry(jid('nobody@hub.test'))))
 
 
+async def approval(juliet):
+    """Who was approved before asking gets in at once, while nobody is asked."""
+    nurse = await Person('nurse@hub.test/house', aioxmpp.RosterClient, aioxmpp.PresenceClient).online()
+    asked = once(juliet[aioxmpp.RosterClient].on_subscribe)
+    juliet[aioxmpp.RosterClient].approve(nurse.bare)
+    await juliet[aioxmpp.ping.PingService].ping(domain)
+    subscribed = once(nurse[aioxmpp.RosterClient].on_subscribed)
+    nurse[aioxmpp.RosterClient].subscribe(juliet.bare)
+    say(approved=str((await soon(subscribed)).from_))
+    await until(lambda: nurse[aioxmpp.PresenceClient].get_stanza(juliet.jid))
+    gone = once(nurse[aioxmpp.PresenceClient].on_bare_unavailable)
+    await juliet[aioxmpp.RosterClient].remove_entry(nurse.bare)
+    say(dropped=str((await soon(gone)).from_.bare()), unasked=not asked.done())
+    await nurse.offline()
+
+
 async def versions(juliet):
     """A client that comes back with its roster is told only what is new."""
     roster = juliet[aioxmpp.RosterClient]
@@ -140,6 +156,7 @@ async def main():
     await people(romeo, juliet, phone)
     say(mechanisms=[romeo.mechanism, juliet.mechanism])
     await rosters(romeo, juliet, phone)
+    await approval(juliet)
     await versions(juliet)
     await presences(romeo, juliet)
     await chats(romeo, juliet)
