@@ -31,6 +31,7 @@ describe('slixmpp, of devices', () => {
     assert.deepEqual(seen.blocked, ['romeo@hub.test']);
     assert.equal(seen.blocks, 'service-unavailable');
     assert.equal(seen.unblocked, 0);
+    assert.deepEqual(seen.reported, ['spam.test']);
   });
 
   it('resumes, and gets what it missed', () => {

@@ -20,6 +20,8 @@ describe('slixmpp, of eventing', () => {
       nick: 'Ro',
       avatar: true,
       photo: true,
+      name: 'Romeo Montague',
+      last: 0,
       subscription: 'subscribed',
       news: 'one',
       title: 'open',

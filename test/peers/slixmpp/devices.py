@@ -1,4 +1,6 @@
 """slixmpp plugins use what the hub has for many devices: archive, carbons, client state, blocking, resumption."""
+from xml.etree import ElementTree
+
 import slixmpp
 from person import Person, condition, people
 from script import run, say, soon
@@ -47,6 +49,16 @@ async def blocking(juliet, romeo):
     say(unblocked=len((await juliet['xep_0191'].get_blocked())['blocklist']['items']))
 
 
+async def reporting(juliet):
+    """A block can say why (the plugin speaks an older version of it)."""
+    iq = juliet.make_iq_set()
+    iq.append(ElementTree.fromstring("""<block xmlns='urn:xmpp:blocking'><item jid='spam.test'>
+        <report xmlns='urn:xmpp:reporting:1' reason='urn:xmpp:reporting:spam'/></item></block>"""))
+    await soon(iq.send())
+    blocked = (await juliet['xep_0191'].get_blocked())['blocklist']['items']
+    say(reported=[str(jid) for jid in blocked])
+
+
 async def resumption(juliet, romeo):
     while not juliet.heard.empty():
         juliet.heard.get_nowait()
@@ -72,6 +84,7 @@ async def main():
     phone['xep_0352'].send_active()
     say(pong=await phone['xep_0199'].ping('hub.test') >= 0)
     await blocking(juliet, romeo)
+    await reporting(juliet)
     await resumption(juliet, romeo)
     for person in (juliet, romeo, phone):
         person.disconnect()

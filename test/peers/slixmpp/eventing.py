@@ -6,7 +6,7 @@ import person
 from person import condition, people
 from script import run, say, soon, until
 
-plugins = ['xep_0030', 'xep_0048', 'xep_0049', 'xep_0054', 'xep_0060', 'xep_0084', 'xep_0108', 'xep_0115', 'xep_0118',
+plugins = ['xep_0012', 'xep_0030', 'xep_0048', 'xep_0049', 'xep_0054', 'xep_0060', 'xep_0084', 'xep_0108', 'xep_0115', 'xep_0118',
            'xep_0153', 'xep_0163', 'xep_0172']
 
 
@@ -50,6 +50,14 @@ async def main():
     say(avatar=data['pubsub']['items']['item']['avatar_data']['value'] == face)
     card = await juliet['xep_0054'].get_vcard('romeo@hub.test', cached=False)
     say(photo=card['vcard_temp']['PHOTO']['BINVAL'] == face)
+
+    vcard4 = 'urn:ietf:params:xml:ns:vcard-4.0'
+    card = ElementTree.fromstring(f"<vcard xmlns='{vcard4}'><fn><text>Romeo Montague</text></fn></vcard>")
+    await romeo['xep_0060'].publish('romeo@hub.test', 'urn:xmpp:vcard4', id='current', payload=card)
+    found = await juliet['xep_0060'].get_items('romeo@hub.test', 'urn:xmpp:vcard4')
+    say(name=found.xml.findtext(f'.//{{{vcard4}}}text'))
+    last = await juliet['xep_0012'].get_last_activity('romeo@hub.test')
+    say(last=last['last_activity']['seconds'])
 
     service = 'pubsub.hub.test'
     pubsub = romeo['xep_0060']
