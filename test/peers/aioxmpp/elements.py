@@ -18,8 +18,10 @@ def payload(namespace, name, *attributes, **children):
 def made(kind, **content):
     """An element of this class with this content."""
     one = kind()
+    if 'rest' in content:
+        one.rest.append(content.pop('rest'))
     for name, value in content.items():
-        getattr(one, name).append(value) if name == 'rest' else setattr(one, name, value)
+        setattr(one, name, value)
     return one
 
 

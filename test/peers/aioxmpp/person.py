@@ -4,7 +4,6 @@ import socket
 
 import aiosasl
 import aioxmpp
-import OpenSSL.SSL
 from aioxmpp.connector import STARTTLSConnector, XMPPOverTLSConnector
 from script import setup, soon, until
 
@@ -107,11 +106,13 @@ class Person:
         return self.client.enqueue(message)
 
     async def hears(self, text=None, that=lambda _: True):
-        """The next message that has the body, and of which `that` is true."""
+        """The next message with this body, or any, of which `that` is true."""
         while True:
             message = await soon(self.heard.get())
-            if (text is None or message.body.any() == text if message.body else text is None) and that(message):
+            body = message.body.any() if message.body else None
+            if text in (None, body) and that(message):
                 return message
+
 
 def once(signal):
     """A future of what a service's signal says next: one thing, or several."""

@@ -7,7 +7,7 @@ import aioxmpp
 from aioxmpp import adhoc, forms, ibr
 from aioxmpp.connector import STARTTLSConnector
 from elements import Search, form, made, payload
-from person import Person, Scram, condition, domain, jid, once, people, security
+from person import Person, Scram, condition, domain, once, people, security
 from script import run, say, setup, soon
 
 admin = 'http://jabber.org/protocol/admin'
