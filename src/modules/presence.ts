@@ -145,7 +145,9 @@ function received(hub: Hub, stanza: Stanza): boolean | Promise<boolean> {
   if (type === 'probe') return answerProbe(hub, stanza).then(() => true);
   if (type === 'error') {
     noteFailure(hub, stanza);
-    return to.resource === '';
+    if (to.resource !== '') return false;
+    returnRequest(hub, stanza);
+    return true;
   }
   if (to.resource !== '') return false;
   for (const session of hub.sessions.of(to)) if (session.presence) session.send(stanza);
@@ -161,13 +163,22 @@ function noteFailure(hub: Hub, stanza: Stanza): void {
   if (known.size < mostDirected) known.add(stanza.from!.bare.toString());
 }
 
+/** A subscription request that could not be delivered comes back to all who would have heard the answer (RFC 6121 §3.1.2). */
+function returnRequest(hub: Hub, error: Stanza): void {
+  if (!rostersOf(hub).item(error.to!, error.from!)?.ask) return;
+  for (const session of hub.sessions.of(error.to!)) if (session.interested) session.send(error);
+}
+
 /** RFC 6121 §4.3.2. */
 async function answerProbe(hub: Hub, probe: Stanza): Promise<void> {
   const user = probe.to!;
   const watcher = probe.from!;
   const answer = (stanza: Stanza) => hub.router.route(stanza, hubOrigin);
   const own = watcher.bare.equals(user.bare);
-  if (!own && !rostersOf(hub).item(user, watcher)?.from) {
+  const item = rostersOf(hub).item(user, watcher);
+  if (!own && !item?.from) {
+    // That would answer the request that the user has yet to answer.
+    if (item && item.pending !== null) return;
     return answer(Stanza.of('presence', { from: user.bare, to: watcher.bare, type: 'unsubscribed' }));
   }
   const available = hub.sessions.of(user).filter(session => session.presence !== null);

@@ -120,11 +120,9 @@ export async function receiveSubscription(hub: Hub, received: Stanza, type: Subs
       kind: 'hub',
       name: 'subscription',
     });
-  const found = hub.directory(user.domain)?.find(user.local);
-  if (!(found instanceof Promise ? await found : found)) {
-    if (type === 'subscribe') await reply('unsubscribed');
-    return;
-  }
+  // Nobody learns so whether there is such a user (§8.5.1).
+  const found = user.local === '' ? null : hub.directory(user.domain)?.find(user.local);
+  if (!(found instanceof Promise ? await found : found)) return;
   const rosters = rostersOf(hub);
   const item = rosters.itemOrNew(user, contact);
   const before = stateOf(item);

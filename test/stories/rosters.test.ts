@@ -223,12 +223,4 @@ describe('rosters', () => {
     await romeo.close();
     await juliet.close();
   });
-
-  it('answer a subscription to nobody with a no', async () => {
-    const romeo = await enter(`lonely${++users}`);
-    await romeo.sends(`<presence to='nobody@hub.test' type='subscribe'/>`);
-    assert.equal((await presence(romeo, 'unsubscribed')).attrs.from, 'nobody@hub.test');
-    assert.deepEqual(await roster(romeo), ['nobody none']);
-    await romeo.close();
-  });
 });
