@@ -6,7 +6,7 @@ import { Jid } from '../xmpp/jid.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import { Stanza } from '../xmpp/stanza.ts';
 import { portableRoster } from './portable.ts';
-import { itemElement, type RosterItem, rostersOf, versionOf } from './rosters.ts';
+import { itemElement, type Roster, type RosterItem, rostersOf, versionOf } from './rosters.ts';
 import { cancelSubscriptions } from './subscription.ts';
 
 const longestName = 1023;
@@ -37,31 +37,26 @@ export const roster: Module = {
 /** RFC 6121 §2.1.3, §2.6. */
 function get(hub: Hub, { from, query, session }: Request): Element | null {
   const roster = rostersOf(hub).of(from);
-  const { items, version, shared } = roster;
+  const items = [...roster.items.values()];
   if (session) session.interested = true;
-  const known = query.attrs.ver;
-  if (
-    shared.size === 0 &&
-    known !== undefined &&
-    /^\d{1,15}$/.test(known) &&
-    Number(known) <= version &&
-    known !== '0'
-  ) {
-    // The changes come as pushes behind an empty result.
-    const changes = [...items.values()]
-      .filter(item => item.version > Number(known))
-      .sort((a, b) => a.version - b.version);
-    if (session) {
-      setImmediate(() => {
-        for (const item of changes) session.send(pushStanza(from.bare, session.jid, item));
-      });
-      return null;
-    }
-  }
-  const listed = [...items.values()].filter(item => item.listed);
+  const known = query.attrs.ver ?? '';
   const ver = versionOf(roster);
   if (known === ver) return null;
-  return el('query', ns.roster, { ver }, ...listed.map(itemElement));
+  if (!session || !isBehind(roster, known)) {
+    return el('query', ns.roster, { ver }, ...items.filter(item => item.listed).map(itemElement));
+  }
+  // The changes come as pushes behind an empty result.
+  const changes = items.filter(item => item.version > Number(known)).sort((a, b) => a.version - b.version);
+  setImmediate(() => {
+    for (const item of changes) session.send(pushStanza(from.bare, session.jid, item));
+  });
+  return null;
+}
+
+/** Whether a client that knows this version can be told what has changed since. */
+function isBehind({ version, floor, shared }: Roster, known: string): boolean {
+  if (shared.size > 0 || !/^[1-9]\d{0,14}$/.test(known)) return false;
+  return Number(known) >= floor && Number(known) < version;
 }
 
 /** RFC 6121 §2.1.5, §2.3, §2.4, §2.5. */
@@ -91,10 +86,11 @@ async function set(hub: Hub, { from, query }: Request): Promise<null> {
     }
     if (groups.some(group => group === '')) throw new StanzaError('not-acceptable', 'a group has a name');
     if (new Set(groups).size < groups.length) throw new StanzaError('bad-request', 'a group stands twice');
+    if (!rosters.hasRoom(from, contact, 'item')) throw new StanzaError('resource-constraint', 'the roster is full');
     item.name = name;
     item.groups = groups;
     item.listed = true;
-    if (!rosters.save(from, item)) throw new StanzaError('resource-constraint', 'the roster is full');
+    rosters.save(from, item);
   }
   await hub.store.durable();
   hub.emit('roster-changed', from.bare, contact.bare);
