@@ -83,6 +83,15 @@ describe('the rules of stanzas', () => {
     }
   });
 
+  it('a presence of an unknown type is a bad request, wherever it comes from', async () => {
+    for (const to of ['juliet@hub.test', juliet.jid]) {
+      component.sends(`<presence type='invisible' from='gate.hub.test' to='${to}'/>`);
+      const error = await component.receives(e => e.name === 'presence');
+      assert.deepEqual([conditionOf(error), error.attrs.from], ['bad-request', to]);
+    }
+    await juliet.hasNot(e => e.name === 'presence');
+  });
+
   it('a result or an error of an IQ goes to the resource as it is', async () => {
     for (const inner of [
       `type='result' id='r1'`,

@@ -14,7 +14,7 @@ export interface Place {
   close(): Promise<void>;
 }
 
-const yaml = 'clients: { require-tls: false }\nlimits: { connections: { per-address: 1000 } }';
+const common = 'clients: { require-tls: false }\nlimits: { connections: { per-address: 1000 } }';
 const options = { security: 'plain', mechanism: 'PLAIN' } as const;
 
 function place(domains: Place['domains'], hubOf: (jid: string) => TestHub, close: () => Promise<void>): Place {
@@ -27,11 +27,12 @@ function place(domains: Place['domains'], hubOf: (jid: string) => TestHub, close
   };
 }
 
-export const places: readonly { name: string; start(): Promise<Place> }[] = [
+/** `start` takes more configuration, as YAML. */
+export const places: readonly { name: string; start(yaml?: string): Promise<Place> }[] = [
   {
     name: 'on one hub',
-    async start() {
-      const hub = await startTestHub(['hub.test'], { yaml });
+    async start(yaml = '') {
+      const hub = await startTestHub(['hub.test'], { yaml: `${common}\n${yaml}` });
       return place(
         ['hub.test', 'hub.test'],
         () => hub,
@@ -41,8 +42,8 @@ export const places: readonly { name: string; start(): Promise<Place> }[] = [
   },
   {
     name: 'over a link',
-    async start() {
-      const partners = await startPartners({ yaml });
+    async start(yaml = '') {
+      const partners = await startPartners({ yaml: `${common}\n${yaml}` });
       const { capulet, montague } = partners;
       return place(
         ['montague.test', 'capulet.test'],
