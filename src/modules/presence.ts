@@ -167,9 +167,15 @@ function noteFailure(hub: Hub, stanza: Stanza): void {
   if (known.size < mostDirected) known.add(stanza.from!.bare.toString());
 }
 
-function noteRecovery(hub: Hub, { from, to }: Stanza): void {
+/** A contact shows that it is there (again): it gets the broadcasts, and the presence that it has missed. */
+function noteRecovery(hub: Hub, { from, to, type }: Stanza): void {
+  const contact = from!.bare;
   for (const session of hub.sessions.of(to!)) {
-    (session.notes.get(failed) as Set<string> | undefined)?.delete(from!.bare.toString());
+    const silent = session.notes.get(failed) as Set<string> | undefined;
+    if (!silent?.delete(contact.toString()) || !session.presence) continue;
+    // A probe is answered anyway.
+    const wanted = type === '' && rostersOf(hub).item(to!, contact)?.from === true;
+    if (wanted) void hub.router.route(compositionOf(hub).shown(session).withTo(contact), hubOrigin);
   }
 }
 
