@@ -3,10 +3,10 @@ import { randomBytes } from 'node:crypto';
 import type { Element } from '../xmpp/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import type { Form } from '../xmpp/form.ts';
-import { Jid } from '../xmpp/jid.ts';
+import type { Jid } from '../xmpp/jid.ts';
 import { Stanza } from '../xmpp/stanza.ts';
 import { type AdHocCommand, AdHocCommands } from './ad-hoc.ts';
-import type { Config } from './config.ts';
+import { type Config, meantBy } from './config.ts';
 import type { Directory } from './directory.ts';
 import type { Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
@@ -353,12 +353,11 @@ export class Kernel implements Hub {
     this.#moments.clear();
   }
 
-  /** An address in an associated domain (`aliases`) means the one in the domain it is associated with. */
   #unalias(stanza: Stanza): Stanza {
     const to = stanza.to!;
-    const domain = this.config.aliases.get(to.domain);
-    if (domain === undefined) return stanza;
-    const real = stanza.withTo(Jid.of(to.local, domain, to.resource));
+    const meant = meantBy(to, this.config);
+    if (meant === to) return stanza;
+    const real = stanza.withTo(meant);
     if (real.isRequest) this.#askedAs.set(real, to);
     return real;
   }

@@ -1,4 +1,5 @@
 // Rosters as clients use them: get with versions, set, remove, and pushes (RFC 6121 §2).
+import { meantBy } from '../hub/config.ts';
 import type { Hub, Module, Request } from '../hub/module.ts';
 import { type Element, el } from '../xmpp/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
@@ -64,8 +65,9 @@ async function set(hub: Hub, { from, query }: Request): Promise<null> {
   const wanted = query.all('item');
   if (wanted.length !== 1) throw new StanzaError('bad-request', 'a roster set has one item');
   const [asked] = wanted;
-  const contact = Jid.tryParse(asked.attrs.jid ?? '');
-  if (!contact) throw new StanzaError('jid-malformed', 'the item has no usable jid');
+  const named = Jid.tryParse(asked.attrs.jid ?? '');
+  if (!named) throw new StanzaError('jid-malformed', 'the item has no usable jid');
+  const contact = meantBy(named, hub.config);
   const rosters = rostersOf(hub);
   if (asked.attrs.subscription === 'remove') {
     const item = rosters.item(from, contact);

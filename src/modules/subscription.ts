@@ -1,4 +1,5 @@
 // Presence subscriptions: who asks whom, and what becomes of it (RFC 6121 §3, Appendix A).
+import { meantBy } from '../hub/config.ts';
 import type { Hub } from '../hub/module.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import type { Jid } from '../xmpp/jid.ts';
@@ -94,7 +95,7 @@ function apply(item: RosterItem, state: SubscriptionState, pending: string | nul
 /** A subscription stanza of a local user: from its bare JID to the contact's (RFC 6121 §3.1.2, §3.2.2, §3.3.2). */
 export async function sendSubscription(hub: Hub, received: Stanza, type: SubscriptionType): Promise<void> {
   const user = received.from!.bare;
-  const contact = received.to!.bare;
+  const contact = meantBy(received.to!.bare, hub.config);
   if (contact.equals(user)) return;
   const rosters = rostersOf(hub);
   const item = rosters.itemOrNew(user, contact);
