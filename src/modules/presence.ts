@@ -141,17 +141,23 @@ function endDirected(hub: Hub, session: Session, stanza: Stanza): void {
 /** A presence stanza for a local account. True: it is dealt with. */
 function received(hub: Hub, stanza: Stanza): boolean | Promise<boolean> {
   const { type, to, from } = stanza;
-  if (!to || !from) return true;
-  if (to.isDomain) return true;
+  if (!to || !from || to.isDomain) return true;
   if (isSubscription(type)) return receiveSubscription(hub, stanza, type).then(() => true);
-  if (type !== '' && type !== 'unavailable' && type !== 'probe' && type !== 'error') throw unknownType(type);
-  if (type === '' || type === 'probe') noteRecovery(hub, stanza);
-  if (type === 'probe') return answerProbe(hub, stanza).then(() => true);
-  if (type === 'error') {
-    noteFailure(hub, stanza);
-    if (to.resource !== '') return false;
-    returnRequest(hub, stanza);
-    return true;
+  switch (type) {
+    case 'probe':
+      noteRecovery(hub, stanza);
+      return answerProbe(hub, stanza).then(() => true);
+    case 'error':
+      noteFailure(hub, stanza);
+      if (to.resource === '') returnRequest(hub, stanza);
+      return to.resource === '';
+    case '':
+      noteRecovery(hub, stanza);
+      break;
+    case 'unavailable':
+      break;
+    default:
+      throw unknownType(type);
   }
   if (to.resource !== '') return false;
   for (const session of hub.sessions.of(to)) if (session.presence) session.send(stanza);
