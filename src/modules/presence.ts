@@ -185,10 +185,10 @@ function noteRecovery(hub: Hub, { from, to, type }: Stanza): void {
   }
 }
 
-/** A subscription request that could not be delivered comes back to all who would have heard the answer (RFC 6121 §3.1.2). */
+/** A subscription request that could not be delivered comes back to the user's clients (RFC 6121 §3.1.2). */
 function returnRequest(hub: Hub, error: Stanza): void {
   if (!rostersOf(hub).item(error.to!, error.from!)?.ask) return;
-  for (const session of hub.sessions.of(error.to!)) if (session.interested) session.send(error);
+  for (const session of hub.sessions.of(error.to!)) if (session.interested || session.presence) session.send(error);
 }
 
 /** RFC 6121 §4.3.2. */

@@ -116,6 +116,46 @@ describe('the rules of stanzas', () => {
     }
   });
 
+  it('the domain itself reads no messages and hears no presence', async () => {
+    for (const to of ['hub.test', 'hub.test/x']) {
+      for (const type of ['', 'normal', 'chat', 'groupchat', 'headline']) {
+        await romeo.sends(`<message to='${to}' id='d' type='${type || 'normal'}'><body>?</body></message>`);
+        const error = await romeo.receives(e => e.attrs.id === 'd');
+        assert.deepEqual([conditionOf(error), error.attrs.from], ['service-unavailable', to]);
+      }
+      await romeo.sends(`<message to='${to}' id='d' type='error'/>`);
+      for (const type of ['', 'unavailable', 'subscribe', 'subscribed', 'unsubscribe', 'unsubscribed', 'error']) {
+        await romeo.sends(`<presence to='${to}' id='d'${type && ` type='${type}'`}/>`);
+      }
+    }
+    await romeo.hasNot(e => e.attrs.id === 'd' || e.name === 'presence');
+  });
+
+  it('what is for no domain that there is comes back, but for what answers and for presence that ends', async () => {
+    for (const [name, type, inner] of [
+      ['message', 'chat', '<body>?</body>'],
+      ['presence', 'subscribe', ''],
+      ['presence', 'probe', ''],
+      ['iq', 'get', ping],
+      ['iq', 'set', ping],
+    ]) {
+      await romeo.sends(`<${name} to='a@nowhere.test' id='n' type='${type}'>${inner}</${name}>`);
+      const error = await romeo.receives(e => e.attrs.type === 'error' && e.attrs.from === 'a@nowhere.test');
+      assert.deepEqual([error.name, conditionOf(error)], [name, 'remote-server-not-found']);
+    }
+    for (const [name, type] of [
+      ['message', 'error'],
+      ['iq', 'result'],
+      ['iq', 'error'],
+      ['presence', 'error'],
+      ['presence', 'unavailable'],
+    ]) {
+      await romeo.sends(`<${name} to='a@nowhere.test' id='n' type='${type}'/>`);
+    }
+    await romeo.asks('get', ping, 'nowhere.test');
+    await romeo.hasNot(e => e.attrs.id === 'n');
+  });
+
   it('a client may say who it is, by its full or its bare address, and nobody else', async () => {
     for (const from of [romeo.jid, 'romeo@hub.test', 'ROMEO@Hub.test']) {
       await romeo.sends(`<message from='${from}' to='${juliet.jid}'><body>from ${from}</body></message>`);
