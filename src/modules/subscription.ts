@@ -1,6 +1,6 @@
 // Presence subscriptions: who asks whom, and what becomes of it (RFC 6121 §3, Appendix A).
 import { meantBy } from '../hub/config.ts';
-import type { Hub } from '../hub/module.ts';
+import type { Hub, Session } from '../hub/module.ts';
 import { hubOrigin } from '../hub/router.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import type { Jid } from '../xmpp/jid.ts';
@@ -133,6 +133,8 @@ export async function receiveSubscription(hub: Hub, received: Stanza, type: Subs
   const before = stateOf(item);
   const { state, passes, reply } = inbound(before, type);
   const stanza = received.withAddresses(contact, user);
+  // Who becomes available from here on gets what is kept.
+  const takers = passes ? hub.sessions.of(user).filter(session => hears(session, type)) : [];
   if (!same(before, state)) {
     if (!rosters.hasRoom(user, contact, 'request')) return;
     apply(item, state, type === 'subscribe' ? requestOf(stanza) : null);
@@ -140,11 +142,7 @@ export async function receiveSubscription(hub: Hub, received: Stanza, type: Subs
     rosters.save(user, item, item.listed);
     await hub.store.durable();
   }
-  if (passes) {
-    for (const session of hub.sessions.of(user)) {
-      if (type === 'subscribe' ? session.presence !== null : session.interested) session.send(stanza);
-    }
-  }
+  for (const session of takers) session.send(stanza);
   const visible = before.to !== item.to || before.from !== item.from || before.ask !== item.ask;
   if (visible && item.listed) hub.emit('roster-changed', user, contact);
   if (reply) {
@@ -152,6 +150,11 @@ export async function receiveSubscription(hub: Hub, received: Stanza, type: Subs
     sendPresence(hub, user, contact);
   }
   if (type === 'unsubscribe' && before.from) sendUnavailable(hub, user, contact);
+}
+
+/** Requests are for available resources, the rest for those that know the roster (RFC 6121 §3.1.3, §3.1.6). */
+function hears(session: Session, type: SubscriptionType): boolean {
+  return type === 'subscribe' ? session.presence !== null : session.interested;
 }
 
 /** A request as it is kept: with all that it says, unless that is too much (RFC 6121 §3.1.3). */

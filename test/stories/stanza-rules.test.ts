@@ -5,18 +5,22 @@ import { conditionOf } from '../support/capable.ts';
 import type { Client } from '../support/client.ts';
 import { Component } from '../support/component.ts';
 import { startTestHub, type TestHub } from '../support/hubs.ts';
+import { startZones, type Zones } from '../support/zones.ts';
 
 const ping = `<ping xmlns='${ns.ping}'/>`;
 const secret = 'a secret of the component';
 
 describe('the rules of stanzas', () => {
+  let zones: Zones;
   let hub: TestHub;
   let romeo: Client;
   let juliet: Client;
   let component: Component;
   before(async () => {
+    zones = await startZones('');
     hub = await startTestHub(['hub.test'], {
-      yaml: `components: { gate.hub.test: { secret: ${secret} } }`,
+      yaml: `components: { gate.hub.test: { secret: ${secret} } }
+dns: { servers: ["${zones.server.host}:${zones.server.port}"] }`,
       listen: { component: '127.0.0.1:0' },
     });
     romeo = await hub.client('romeo@hub.test', { resource: 'orchard' });
@@ -26,6 +30,7 @@ describe('the rules of stanzas', () => {
   after(async () => {
     component.close();
     await hub.close();
+    await zones.close();
   });
 
   /** What is wrong, the attributes (but for the addresses), the payload. */
@@ -139,8 +144,9 @@ describe('the rules of stanzas', () => {
       ['iq', 'get', ping],
       ['iq', 'set', ping],
     ]) {
-      await romeo.sends(`<${name} to='a@nowhere.test' id='n' type='${type}'>${inner}</${name}>`);
-      const error = await romeo.receives(e => e.attrs.type === 'error' && e.attrs.from === 'a@nowhere.test');
+      const to = `a@${name}-${type}.test`;
+      await romeo.sends(`<${name} to='${to}' id='n' type='${type}'>${inner}</${name}>`);
+      const error = await romeo.receives(e => e.attrs.type === 'error' && e.attrs.from === to);
       assert.deepEqual([error.name, conditionOf(error)], [name, 'remote-server-not-found']);
     }
     for (const [name, type] of [
@@ -150,9 +156,9 @@ describe('the rules of stanzas', () => {
       ['presence', 'error'],
       ['presence', 'unavailable'],
     ]) {
-      await romeo.sends(`<${name} to='a@nowhere.test' id='n' type='${type}'/>`);
+      await romeo.sends(`<${name} to='a@silence.test' id='n' type='${type}'/>`);
     }
-    await romeo.asks('get', ping, 'nowhere.test');
+    await romeo.asks('get', ping, 'silence.test');
     await romeo.hasNot(e => e.attrs.id === 'n');
   });
 
