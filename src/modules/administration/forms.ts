@@ -1,7 +1,7 @@
 // What the commands of XEP-0133 share: their node names, their forms, and the addresses that come in them.
-import type { AdHocCommand } from '../../hub/ad-hoc.ts';
+import { type AdHocCommand, CommandFailure } from '../../hub/ad-hoc.ts';
 import type { Hub } from '../../hub/module.ts';
-import { StanzaError } from '../../xmpp/errors.ts';
+import { type StanzaCondition, StanzaError } from '../../xmpp/errors.ts';
 import type { Field, Form, FormValues } from '../../xmpp/form.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { ns } from '../../xmpp/namespaces.ts';
@@ -11,6 +11,8 @@ const formType: Field = { var: 'FORM_TYPE', type: 'hidden', value: ns.administra
 
 /** The most addresses that one command takes. */
 const mostAddresses = 1_000;
+
+const mistakes: readonly StanzaCondition[] = ['bad-request', 'item-not-found', 'jid-malformed', 'not-acceptable'];
 
 /** A form of XEP-0133, with its hidden type (XEP-0068). */
 export function adminForm(title: string, instructions: string, ...fields: Field[]): Form {
@@ -34,7 +36,16 @@ export function adminCommand(
     node: `${ns.administration}#${name}`,
     name: title,
     allowed: (from, at) => admins.has(at.domain, from),
-    ...rest,
+    form: rest.form,
+    async run(values, from, at) {
+      try {
+        return await rest.run(values, from, at);
+      } catch (error) {
+        // The errors of XEP-0133 §5 are for commands that nobody may or can run; these lie in what was filled in.
+        if (!(error instanceof StanzaError) || !mistakes.includes(error.condition)) throw error;
+        throw new CommandFailure(error.text || error.condition);
+      }
+    },
   };
 }
 
@@ -64,8 +75,7 @@ export function addressesOf(values: FormValues, field: string, least = 1): Jid[]
 }
 
 function ofDomain(jid: Jid, at: Jid): Jid {
-  if (jid.domain !== at.domain)
-    throw new StanzaError('not-allowed', `${jid.domain} is administered at its own address`);
+  if (jid.domain !== at.domain) throw new StanzaError('item-not-found', `${jid} is not of this domain, ${at.domain}`);
   if (jid.local === '') throw new StanzaError('bad-request', `${jid} is no account`);
   return jid;
 }

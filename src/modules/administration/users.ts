@@ -104,7 +104,9 @@ function sessionCommands(hub: Hub): AdHocCommand[] {
       form: () =>
         adminForm('Re-Enable a User', 'Fill out this form to re-enable a user.', many('The Jabber ID(s) to re-enable')),
       async run(values, _from, at) {
-        for (const user of accountsOf(values, 'accountjids', at)) await disabled.set(user, false);
+        const users = accountsOf(values, 'accountjids', at);
+        for (const user of users) if (!disabled.has(user)) await mustExist(hub, user);
+        for (const user of users) await disabled.set(user, false);
         return null;
       },
     }),
@@ -117,7 +119,9 @@ function sessionCommands(hub: Hub): AdHocCommand[] {
         ),
       run(values, _from, at) {
         const users = accountsOf(values, 'accountjids', at);
-        if (users.some(user => sessionsOf(hub, user).length === 0)) throw new StanzaError('item-not-found');
+        if (users.some(user => sessionsOf(hub, user).length === 0)) {
+          throw new StanzaError('item-not-found', 'there is no such session');
+        }
         for (const user of users) endSessions(hub, user, 'ended by an administrator');
         return null;
       },
@@ -141,7 +145,7 @@ function lookCommands(hub: Hub): AdHocCommand[] {
           const items = [...rostersOf(hub).of(user).items.values()].filter(item => item.listed);
           return el('query', ns.roster, {}, ...items.map(itemElement));
         });
-        const shown: Field = { var: 'accountjids', value: users.map(user => user.bare.toString()) };
+        const shown: Field = { var: 'accountjids', type: 'jid-multi', value: users.map(user => user.bare.toString()) };
         return { ...adminResult(shown), payload: rosters };
       },
     }),
@@ -157,7 +161,11 @@ function lookCommands(hub: Hub): AdHocCommand[] {
         for (const user of users) await mustExist(hub, user);
         return adminResult(
           { var: 'accountjids', type: 'jid-multi', value: users.map(user => user.bare.toString()) },
-          { var: 'lastlogin', type: 'text-single', value: users.map(user => when(lastLogin(hub, user))) },
+          {
+            var: 'lastlogin',
+            type: users.length > 1 ? 'text-multi' : 'text-single',
+            value: users.map(user => when(lastLogin(hub, user))),
+          },
         );
       },
     }),
@@ -166,16 +174,23 @@ function lookCommands(hub: Hub): AdHocCommand[] {
         adminForm(
           'Get User Statistics',
           'Fill out this form to gather user statistics.',
-          one('The Jabber ID for statistics'),
+          { ...one('The Jabber ID for statistics'), required: false },
+          // COMPAT(smack-sint-server-extensions): fills in the field that the other commands have.
+          { var: 'accountjids', type: 'jid-multi', label: 'The same, for clients that fill in a list of one' },
         ),
       async run(values, _from, at) {
-        const user = accountOf(values, 'accountjid', at);
+        const user = accountOf(values, textOf(values, 'accountjid') ? 'accountjid' : 'accountjids', at);
         await mustExist(hub, user);
         const items = [...rostersOf(hub).of(user).items.values()].filter(item => item.listed);
         const sessions = hub.sessions.of(user);
         return adminResult(
           { var: 'rostersize', label: 'Roster size', value: String(items.length) },
-          { var: 'onlineresources', label: 'Online resources', value: sessions.map(({ jid }) => jid.resource) },
+          {
+            var: 'onlineresources',
+            type: 'text-multi',
+            label: 'Online resources',
+            value: sessions.map(({ jid }) => jid.resource),
+          },
           { var: 'lastlogin', label: 'Last login', value: when(lastLogin(hub, user)) },
         );
       },
