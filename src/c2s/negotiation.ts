@@ -173,7 +173,11 @@ export class Negotiation {
     }
     if (this.#user === null) return this.stream.close(new StreamError('not-authorized', 'authenticate first'));
     if (stanza.ns === ns.streamManagement && stanza.name === 'resume') return this.#resume(stanza, this.#user);
-    if (stanza.ns === ns.client && stanza.name === 'iq') return this.#bind(stanza, this.#user);
+    const { to } = stanza;
+    // Before there is a resource, a client talks to the server and to its own account at most (RFC 6120 §7.1).
+    const own =
+      to === null || (this.#server.domainOf(to.domain) === this.#domain && ['', this.#user.local].includes(to.local));
+    if (stanza.ns === ns.client && stanza.name === 'iq' && own) return this.#bind(stanza, this.#user);
     this.stream.close(new StreamError('not-authorized', 'bind a resource first'));
   }
 

@@ -52,6 +52,14 @@ export class ClientServer {
     this.edge = edge;
     this.log = hub.log.child({ room: 'c2s' });
     this.tokens = new LoginTokens(hub);
+    hub.iq(ns.bind, 'bind', 'any', () => {
+      throw new StanzaError('not-allowed', 'a stream has one resource');
+    });
+    // Clients of RFC 3921 begin a session besides: there is nothing to do for that (RFC 6121 §1.4).
+    hub.iq(ns.session, 'session', 'any', ({ stanza }) => {
+      if (stanza.type !== 'set') throw new StanzaError('bad-request');
+      return null;
+    });
     this.#watch = setInterval(() => checkLiveness(table.all(), this.config.clients, Date.now()), watchInterval);
     this.#watch.unref();
   }
