@@ -280,8 +280,7 @@ const attacks: readonly Attack[] = [
     name: 'stream management twice',
     states: bound,
     send: `<enable xmlns='${sm}'/><enable xmlns='${sm}'/>`,
-    answer: /<enabled[^>]*><failed[^>]*><unexpected-request/,
-    harmless: true,
+    answer: /<enabled[^>]*><stream:error><policy-violation/,
   },
   {
     name: 'the resumption of nothing',
