@@ -52,14 +52,16 @@ export class ClientServer {
     this.edge = edge;
     this.log = hub.log.child({ room: 'c2s' });
     this.tokens = new LoginTokens(hub);
-    hub.iq(ns.bind, 'bind', 'any', () => {
-      throw new StanzaError('not-allowed', 'a stream has one resource');
-    });
-    // Clients of RFC 3921 begin a session besides: there is nothing to do for that (RFC 6121 §1.4).
-    hub.iq(ns.session, 'session', 'any', ({ stanza }) => {
-      if (stanza.type !== 'set') throw new StanzaError('bad-request');
-      return null;
-    });
+    for (const scope of ['domain', 'own-account'] as const) {
+      hub.iq(ns.bind, 'bind', scope, () => {
+        throw new StanzaError('not-allowed', 'a stream has one resource');
+      });
+      // Clients of RFC 3921 begin a session besides: there is nothing to do for that.
+      hub.iq(ns.session, 'session', scope, ({ stanza, origin }) => {
+        if (stanza.type !== 'set' || origin.kind !== 'session') throw new StanzaError('service-unavailable');
+        return null;
+      });
+    }
     this.#watch = setInterval(() => checkLiveness(table.all(), this.config.clients, Date.now()), watchInterval);
     this.#watch.unref();
   }
