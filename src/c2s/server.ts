@@ -11,10 +11,8 @@ import { StanzaError, StreamError } from '../xmpp/errors.ts';
 import type { Jid } from '../xmpp/jid.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
-
 import type { Ending, Stream } from '../xmpp/stream.ts';
 import { noteAnswer } from './forks.ts';
-
 import { checkLiveness } from './liveness.ts';
 import { Negotiation } from './negotiation.ts';
 import { failed, Resumption } from './resumption.ts';
@@ -257,7 +255,7 @@ export class ClientServer {
 
   #acknowledged(session: ClientSession, stream: Stream, stanza: Stanza): void {
     const management = session.management!;
-    management.acknowledge(attribute(stanza, 'h'));
+    management.acknowledge(stanza.element.attrs.h);
     if (management.unacknowledged.length > 0) management.request(stream);
   }
 
@@ -290,8 +288,3 @@ function speaksFor(session: ClientSession, from: Jid | null): boolean {
 }
 
 const iqTypes = new Set(['get', 'set', 'result', 'error']);
-
-/** An attribute that is not one of a stanza's own. */
-export function attribute(stanza: Stanza, name: string): string | undefined {
-  return stanza.element.attrs[name];
-}
