@@ -344,7 +344,7 @@ export class Stream {
 
   /** What was on its way when we closed still counts, as long as there was no error (RFC 6120 §4.4). */
   #received(stanza: Stanza): void {
-    if (this.#ended) return;
+    if (this.#ended || (this.#closing && this.#error)) return;
     if (stanza.ns === ns.streams && stanza.name === 'error') return this.#errorByPeer(stanza);
     this.handler.stanza(stanza);
   }
