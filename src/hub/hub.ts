@@ -109,13 +109,14 @@ export class Kernel implements Hub {
       'kind',
       'origin',
     ]);
-    const counts = new Map<string, { add(n?: number): void }>();
+    const counts = new Map<string, Map<string, { add(n?: number): void }>>();
     this.router = new Router(routes, {
       entering: stanza => this.#unalias(stanza),
       routed: (stanza, origin) => {
-        const key = stanza.name + origin.kind;
-        let count = counts.get(key);
-        if (!count) counts.set(key, (count = stanzas.bind(stanza.name, origin.kind)));
+        let ofKind = counts.get(origin.kind);
+        if (!ofKind) counts.set(origin.kind, (ofKind = new Map()));
+        let count = ofKind.get(stanza.name);
+        if (!count) ofKind.set(stanza.name, (count = stanzas.bind(stanza.name, origin.kind)));
         count.add();
       },
       failed: (error, stanza, origin) =>
@@ -344,9 +345,15 @@ export class Kernel implements Hub {
     }
   }
 
-  /** Stops the modules, the last started first. */
+  /** Stops the modules, the last started first; one that fails holds up no other. */
   async stop(): Promise<void> {
-    for (const stop of this.#stops.splice(0).reverse()) await stop();
+    for (const stop of this.#stops.splice(0).reverse()) {
+      try {
+        await stop();
+      } catch (error) {
+        this.log.error({ err: error }, 'a module could not end in order');
+      }
+    }
     for (const { timer } of this.#waiting.values()) clearTimeout(timer);
     if (this.#endTimer) clearTimeout(this.#endTimer);
     this.#waiting.clear();
