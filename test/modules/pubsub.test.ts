@@ -103,13 +103,18 @@ describe('the configuration of a node', () => {
     { contact: ['@@'] },
     { roster_groups_allowed: Array.from({ length: 200 }, String) },
     { item_expire: 'soon' },
-    { node_type: 'collection' },
   ];
   for (const fields of wrong) {
     it(`refuses ${JSON.stringify(fields).slice(0, 60)}`, () => {
       assert.throws(() => configured(serviceDefaults, values(fields)), { condition: 'not-acceptable' });
     });
   }
+
+  it('knows no other nodes than leaves', () => {
+    assert.throws(() => configured(serviceDefaults, values({ node_type: 'collection' })), {
+      condition: 'feature-not-implemented',
+    });
+  });
 
   it('compares publish options with what is', () => {
     assert.equal(withOptions(serviceDefaults, values({ access_model: 'open', max_items: '20' })).met, true);
@@ -170,7 +175,7 @@ describe('nodes in the store', () => {
     assert.deepEqual([...again.subscriptions(read).values()], [{ jid: 'c@d/e', state: 'pending', deliver: false }]);
     again.forget('c@d');
     assert.equal(again.subscriptions(read).size, 0);
-    again.forget('t');
+    again.removeAll('t');
     assert.equal(new Nodes(store).has('t'), false);
   });
 });

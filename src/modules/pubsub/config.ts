@@ -4,7 +4,7 @@ import { StanzaError } from '../../xmpp/errors.ts';
 import { type Field, type FieldType, type Form, type FormValues, formElement } from '../../xmpp/form.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { ns } from '../../xmpp/namespaces.ts';
-import { refusal } from './errors.ts';
+import { refusal, unsupported } from './errors.ts';
 import { accessModels, limits, type NodeConfig, publishModels } from './node.ts';
 
 export const nodeConfigForm = `${ns.pubsub}#node_config`;
@@ -158,15 +158,34 @@ const fields: { readonly [K in keyof NodeConfig]: FieldSpec<NodeConfig[K]> } = {
 const keys = Object.keys(fields) as (keyof NodeConfig)[];
 const byName = new Map(keys.map(key => [`pubsub#${fields[key].name}`, key]));
 
-/** The form that an owner fills in, or the result that tells of a configuration. */
+/** Collections are not made here. */
+const nodeType: Field = {
+  var: 'pubsub#node_type',
+  type: 'list-single',
+  label: 'The kind of node',
+  value: 'leaf',
+  options: [{ value: 'leaf' }],
+};
+
+/** The form that an owner fills in. */
 export function configForm(config: NodeConfig): Form {
   return {
-    fields: [{ var: 'FORM_TYPE', type: 'hidden', value: nodeConfigForm }, ...keys.map(key => field(config, key))],
+    fields: [
+      { var: 'FORM_TYPE', type: 'hidden', value: nodeConfigForm },
+      nodeType,
+      ...keys.map(key => field(config, key)),
+    ],
   };
 }
 
-export function configFormElement(type: 'form' | 'result', config: NodeConfig): Element {
-  return formElement(type, configForm(config));
+/** What anybody who may subscribe is told of a configuration: the names of an owner's roster groups stay with owners. */
+export function publicFields(config: NodeConfig): Field[] {
+  const shown = [nodeType, ...keys.filter(key => key !== 'rosterGroups').map(key => field(config, key))];
+  return shown.map(({ var: name, type, value }) => ({ var: name, type, value }));
+}
+
+export function configFormElement(config: NodeConfig): Element {
+  return formElement('form', configForm(config));
 }
 
 function field<K extends keyof NodeConfig>(config: NodeConfig, key: K): Field {
@@ -182,7 +201,8 @@ function field<K extends keyof NodeConfig>(config: NodeConfig, key: K): Field {
 
 /**
  * The configuration with what a submitted form changes; fields that it leaves out stay (XEP-0004 §3.2), unknown ones
- * are passed over. Throws a StanzaError `not-acceptable`, or `bad-request` for the form of something else.
+ * are passed over. Throws a StanzaError: `not-acceptable`, `bad-request` for the form of something else, and
+ * `feature-not-implemented` for a node that is no leaf (XEP-0248 §7.1).
  */
 export function configured(config: NodeConfig, values: FormValues, formType = nodeConfigForm): NodeConfig {
   checkFormType(values, formType);
@@ -190,7 +210,7 @@ export function configured(config: NodeConfig, values: FormValues, formType = no
   for (const [name, value] of values) {
     const key = byName.get(name);
     if (key) set(next, key, value);
-    else if (name === 'pubsub#node_type' && value[0] !== 'leaf') throw bad('node_type', 'leaf');
+    else if (name === nodeType.var && value[0] !== 'leaf') throw unsupported('collections');
   }
   return next;
 }
@@ -202,7 +222,7 @@ export function configured(config: NodeConfig, values: FormValues, formType = no
 export function withOptions(config: NodeConfig, values: FormValues): { config: NodeConfig; met: boolean } {
   const next = configured(config, values, publishOptionsForm);
   for (const name of values.keys()) {
-    if (name !== 'FORM_TYPE' && !byName.has(name) && name !== 'pubsub#node_type') {
+    if (name !== 'FORM_TYPE' && !byName.has(name) && name !== nodeType.var) {
       throw refusal('conflict', 'precondition-not-met', `${name.slice(0, 100)} is not known here`);
     }
   }

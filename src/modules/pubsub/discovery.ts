@@ -1,11 +1,11 @@
 // What service discovery tells of nodes: their kind, their metadata and their items (XEP-0060 §5.2–§5.5).
 import type { Element } from '../../xmpp/element.ts';
-import { type Field, formElement } from '../../xmpp/form.ts';
+import { formElement } from '../../xmpp/form.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { ns } from '../../xmpp/namespaces.ts';
 import { type DiscoItem, infoElement, itemsElement } from '../disco.ts';
 import { refuseReader, refuseSubscriber } from './access.ts';
-import { configForm } from './config.ts';
+import { publicFields } from './config.ts';
 import { factsOf, type Host } from './host.ts';
 import { limits, type Node } from './node.ts';
 
@@ -55,7 +55,6 @@ export function itemsOf(host: Host, who: Jid, name: string): Element | null {
 function metadata(host: Host, node: Node): ReturnType<typeof formElement> {
   const subscribed = [...host.nodes.subscriptions(node).values()].filter(({ state }) => state === 'subscribed');
   const publishers = [...host.nodes.affiliations(node)].filter(([, affiliation]) => affiliation === 'publisher');
-  const shown: Field[] = configForm(node.config).fields.filter(({ var: name }) => name !== 'FORM_TYPE');
   return formElement('result', {
     fields: [
       { var: 'FORM_TYPE', type: 'hidden', value: metadataForm },
@@ -64,7 +63,7 @@ function metadata(host: Host, node: Node): ReturnType<typeof formElement> {
       { var: 'pubsub#owner', type: 'jid-multi', value: host.owners(node).map(String) },
       { var: 'pubsub#publisher', type: 'jid-multi', value: publishers.slice(0, limits.page).map(([jid]) => jid) },
       { var: 'pubsub#num_subscribers', type: 'text-single', value: String(subscribed.length) },
-      ...shown.map(({ var: name, type, value }) => ({ var: name, type, value })),
+      ...publicFields(node.config),
     ],
   });
 }

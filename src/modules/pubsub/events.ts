@@ -2,11 +2,12 @@
 import { randomBytes } from 'node:crypto';
 import { hubOrigin } from '../../hub/router.ts';
 import { type Element, el } from '../../xmpp/element.ts';
+import { type Field, formElement } from '../../xmpp/form.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { ns } from '../../xmpp/namespaces.ts';
 import { parseElement } from '../../xmpp/payload.ts';
 import { Stanza } from '../../xmpp/stanza.ts';
-import { configFormElement } from './config.ts';
+import { nodeConfigForm, publicFields } from './config.ts';
 import type { Host } from './host.ts';
 import type { Item, Node } from './node.ts';
 
@@ -29,8 +30,8 @@ export function sendTo(host: Host, message: Stanza, recipients: Iterable<Jid>): 
   for (const to of recipients) void host.hub.router.route(message.withTo(to), hubOrigin);
 }
 
-function tell(host: Host, node: Node, child: Element): void {
-  if (node.config.deliverNotifications) sendTo(host, eventOf(host, node, child), host.recipients(node));
+function tell(host: Host, node: Node, child: Element, recipients = host.recipients(node)): void {
+  if (node.config.deliverNotifications) sendTo(host, eventOf(host, node, child), recipients);
 }
 
 /** Whether items say who published them: where that is not the owners' business alone (XEP-0060 §7.1.2.3). */
@@ -60,14 +61,16 @@ export function tellPurged(host: Host, node: Node): void {
   tell(host, node, el('purge', ns.pubsubEvent, { node: node.name }));
 }
 
-/** Before the node goes: those whose subscription is pending learn of it as well (XEP-0060 §8.4.2). */
-export function tellDeleted(host: Host, node: Node, redirect: string): void {
+/** A node is gone, and with it the knowledge of whom to tell: they come along. */
+export function tellDeleted(host: Host, node: Node, redirect: string, recipients: Iterable<Jid>): void {
   const more = redirect ? el('redirect', ns.pubsubEvent, { uri: redirect }) : null;
-  tell(host, node, el('delete', ns.pubsubEvent, { node: node.name }, more));
+  tell(host, node, el('delete', ns.pubsubEvent, { node: node.name }, more), recipients);
 }
 
 export function tellConfigured(host: Host, node: Node): void {
-  const form = node.config.deliverPayloads ? configFormElement('result', node.config) : null;
+  const formType: Field = { var: 'FORM_TYPE', type: 'hidden', value: nodeConfigForm };
+  const fields = [formType, ...publicFields(node.config)];
+  const form = node.config.deliverPayloads ? formElement('result', { fields }) : null;
   tell(host, node, el('configuration', ns.pubsubEvent, { node: node.name }, form));
 }
 

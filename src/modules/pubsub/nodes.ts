@@ -173,9 +173,23 @@ export class Nodes {
     return rows.all(bare, service).map(row => ({ node: String(row.name), subscription: subscriptionOf(row) }));
   }
 
-  /** Forgets an account: its nodes, and its part in the nodes of others. */
+  /** The nodes that nobody else owns; those that an account has by being one are not among them. */
+  ownedOnlyBy(bare: string): Node[] {
+    const rows = this.#store.prepare(
+      `SELECT service, name FROM pubsub_affiliations AS own JOIN pubsub_nodes ON id = node
+       WHERE jid = ? AND affiliation = 'owner' AND NOT EXISTS (SELECT 1 FROM pubsub_affiliations AS others
+         WHERE others.node = own.node AND others.affiliation = 'owner' AND others.jid <> own.jid)`,
+    );
+    return rows.all(bare).flatMap(row => this.get(String(row.service), String(row.name)) ?? []);
+  }
+
+  /** Removes all nodes of a service. */
+  removeAll(service: string): void {
+    for (const node of [...this.of(service).values()]) this.remove(node);
+  }
+
+  /** Forgets the part that somebody has in the nodes of others. */
   forget(bare: string): void {
-    for (const node of [...this.of(bare).values()]) this.remove(node);
     const others = this.#store.prepare(
       `SELECT DISTINCT service, name FROM pubsub_nodes WHERE id IN (
          SELECT node FROM pubsub_subscriptions WHERE bare = ?1 UNION SELECT node FROM pubsub_affiliations WHERE jid = ?1)`,

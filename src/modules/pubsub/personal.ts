@@ -47,7 +47,7 @@ export const pep: Module = {
       }
       return stanza;
     });
-    hub.on('account-removed', user => personal.nodes.forget(user.bare.toString()));
+    hub.on('account-removed', user => personal.nodes.removeAll(user.bare.toString()));
   },
 };
 

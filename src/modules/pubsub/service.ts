@@ -19,6 +19,7 @@ import { factsOf, type Host } from './host.ts';
 import { type Node, serviceDefaults } from './node.ts';
 import { nodesOf } from './nodes.ts';
 import { offlineNode, tellKept } from './offline-notices.ts';
+import { removeNode } from './owner.ts';
 import { pendingCommand } from './pending.ts';
 
 const prefix = 'pubsub.';
@@ -45,7 +46,14 @@ export const pubsub: Module = {
     });
     hub.on('session-available', session => of(session.jid.domain).userCame(session));
     hub.on('message-kept', (message, waiting) => tellKept(of(message.to!.domain).host, message, waiting));
-    hub.on('account-removed', user => nodesOf(hub).forget(user.bare.toString()));
+    hub.on('account-removed', async user => {
+      const nodes = nodesOf(hub);
+      const bare = user.bare.toString();
+      // An account's nodes go without this; the services of domains know no owner but those that are kept.
+      const orphans = nodes.ownedOnlyBy(bare).filter(({ service }) => service.startsWith(prefix));
+      for (const node of orphans) await removeNode(of(node.service.slice(prefix.length)).host, node);
+      nodes.forget(bare);
+    });
   },
 };
 
