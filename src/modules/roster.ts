@@ -72,6 +72,7 @@ async function set(hub: Hub, { from, query }: Request): Promise<null> {
   const contact = Jid.tryParse(asked.attrs.jid ?? '');
   if (!contact) throw new StanzaError('jid-malformed', 'the item has no usable jid');
   const rosters = rostersOf(hub);
+  const { from: visible = false, groups: grouped = [] } = rosters.item(from, contact) ?? {};
   if (asked.attrs.subscription === 'remove') {
     const item = rosters.item(from, contact);
     if (!item?.listed) throw new StanzaError('item-not-found');
@@ -97,7 +98,7 @@ async function set(hub: Hub, { from, query }: Request): Promise<null> {
     if (!rosters.save(from, item)) throw new StanzaError('resource-constraint', 'the roster is full');
   }
   await hub.store.durable();
-  hub.emit('roster-changed', from.bare, contact.bare);
+  hub.emit('roster-changed', from.bare, contact.bare, { from: visible, groups: grouped });
   return null;
 }
 

@@ -104,7 +104,7 @@ export async function sendSubscription(hub: Hub, received: Stanza, type: Subscri
     if (type === 'subscribe' || state.from || state.approved) item.listed = true;
     if (!rosters.save(user, item)) return;
     await hub.store.durable();
-    if (item.listed) hub.emit('roster-changed', user, contact);
+    if (item.listed) hub.emit('roster-changed', user, contact, { from: before.from, groups: item.groups });
   }
   if (!passes) return;
   await hub.router.route(stanza, { kind: 'hub', name: 'subscription' });
@@ -142,7 +142,7 @@ export async function receiveSubscription(hub: Hub, received: Stanza, type: Subs
     }
   }
   const visible = before.to !== item.to || before.from !== item.from || before.ask !== item.ask;
-  if (visible && item.listed) hub.emit('roster-changed', user, contact);
+  if (visible && item.listed) hub.emit('roster-changed', user, contact, { from: before.from, groups: item.groups });
   if (transition.reply) {
     await reply(transition.reply);
     sendPresence(hub, user, contact);

@@ -90,7 +90,12 @@ describe('avatars', () => {
   it('are taken away by a vCard without one, and hidden by a client that shows none', async () => {
     await romeo.sends(`<presence><x xmlns='${ns.vcardUpdate}'><photo/></x><status>bare</status></presence>`);
     const shy = await juliet.receives(e => e.childText('status') === 'bare');
-    assert.ok(shy);
+    assert.equal(hashIn(shy), '');
+    const face = sha1(png('one'));
+    await romeo.sends(`<presence to='${juliet.jid}'/>`);
+    await seen(juliet, romeo.jid, face);
+    await romeo.sends(`<presence><x xmlns='${ns.vcardUpdate}'/><status>again</status></presence>`);
+    await seen(juliet, romeo.jid, face);
     await romeo.asks('set', vcard(''));
     const event = eventOf(
       await juliet.receives(

@@ -102,6 +102,15 @@ export function tellAffiliation(host: Host, node: Node, jid: Jid, affiliation: s
   void host.hub.router.route(message, hubOrigin);
 }
 
+/** An event came back: those who are gone for good are subscribed no more (XEP-0060 §12.4). */
+export function dropGone(host: Host, error: Stanza): void {
+  const condition = error.child('error', ns.client);
+  const gone = condition?.child('gone', ns.stanzaErrors) ?? condition?.child('item-not-found', ns.stanzaErrors);
+  const name = error.child('event', ns.pubsubEvent)?.all()[0]?.attrs.node;
+  const node = gone && name ? host.nodes.get(host.address, name) : undefined;
+  if (node && error.from) host.nodes.unsubscribe(node, error.from.toString());
+}
+
 const lastEvents = new WeakMap<Node, { id: string; at: number; message: Stanza }>();
 
 /** The last item, stamped with its time (XEP-0060 §6.1.7), as a message to nobody yet; null where there is none. */

@@ -13,7 +13,7 @@ import { refuseReader, refuseSubscriber } from './access.ts';
 import { answerRequest } from './answers.ts';
 import { takeAnswer } from './approval.ts';
 import { itemsOf, nodeInfo } from './discovery.ts';
-import { sendLast } from './events.ts';
+import { dropGone, sendLast } from './events.ts';
 import { personalFeatures } from './features.ts';
 import { factsOf, type Host } from './host.ts';
 import { type Node, serviceDefaults } from './node.ts';
@@ -140,18 +140,9 @@ class PubsubService {
   }
 
   async #message(message: Stanza): Promise<void> {
-    if (message.isError) return this.#bounced(message);
+    if (message.isError) return dropGone(this.host, message);
     if (await takeAnswer(this.host, message)) return;
     if (message.type !== 'headline') throw new StanzaError('service-unavailable', 'nobody reads messages here');
-  }
-
-  /** An event came back: those who are gone for good are subscribed no more (XEP-0060 §12.4). */
-  #bounced(error: Stanza): void {
-    const condition = error.child('error', ns.client);
-    const gone = condition?.child('gone', ns.stanzaErrors) ?? condition?.child('item-not-found', ns.stanzaErrors);
-    const name = error.child('event', ns.pubsubEvent)?.all()[0]?.attrs.node;
-    const node = gone && name ? this.host.nodes.get(this.host.address, name) : undefined;
-    if (node && error.from) this.host.nodes.unsubscribe(node, error.from.toString());
   }
 
   /** Sends a user who has come the last items of nodes that are to be sent then (`on_sub_and_presence`). */
