@@ -110,6 +110,41 @@ describe('the owner of a node', () => {
     assert.equal(conditionOf(answer), 'bad-request');
   });
 
+  it('lists nodes and items page by page, for each as they may see them', async () => {
+    await create('hidden', { access_model: 'whitelist' });
+    for (let i = 0; i < 5; i++) await create(`page${i}`, { title: `Page ${i}`, max_items: 'max' });
+    const list = async (set = '', node = '') => {
+      const attr = node && ` node='${node}'`;
+      const xml = `<query xmlns='${ns.discoItems}'${attr}>${set && `<set xmlns='${ns.resultSet}'>${set}</set>`}</query>`;
+      const query = (await reader.asks('get', xml, at)).child('query', ns.discoItems);
+      const page = query?.child('set', ns.resultSet) ?? null;
+      const names = query?.all('item').map(({ attrs }) => attrs.node ?? attrs.name) ?? [];
+      return { names, page, first: page?.childText('first'), last: page?.childText('last') };
+    };
+    const { names: all, page } = await list();
+    assert.equal(page, null);
+    assert.ok(all.includes('page4') && !all.includes('hidden'));
+    const forwards: string[] = [];
+    for (let set = '<max>2</max>'; ; ) {
+      const { names, last } = await list(set);
+      if (names.length === 0) break;
+      forwards.push(...names);
+      set = `<max>2</max><after>${last}</after>`;
+    }
+    assert.deepEqual(forwards, all);
+    const end = await list('<max>2</max><before/>');
+    assert.deepEqual(end.names, all.slice(-2));
+    const before = await list(`<max>2</max><before>${end.first}</before>`);
+    assert.deepEqual(before.names, all.slice(-4, -2));
+    assert.deepEqual((await list('<max>2</max><index>1</index>')).names, all.slice(1, 3));
+    assert.equal((await list('<max>0</max>')).page?.childText('count'), String(all.length));
+    const wrong = `<query xmlns='${ns.discoItems}'><set xmlns='${ns.resultSet}'><after>x</after></set></query>`;
+    assert.equal(conditionOf(await reader.asks('get', wrong, at)), 'item-not-found');
+    for (let i = 0; i < 4; i++) await publish('page0', `i${i}`);
+    assert.deepEqual((await list('', 'page0')).names, ['i3', 'i2', 'i1', 'i0']);
+    assert.deepEqual((await list('<max>2</max><after>i2</after>', 'page0')).names, ['i1', 'i0']);
+  });
+
   it('goes with their account, and their nodes go where nobody else owns them', async () => {
     const brief = await hub.client('brief@hub.test');
     const make = (node: string) => brief.asks('set', asked(`<create node='${node}'/>`), at);

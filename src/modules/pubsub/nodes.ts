@@ -135,11 +135,11 @@ export class Nodes {
     }
   }
 
-  /** The affiliations of a bare JID with the nodes of a service. */
+  /** The affiliations of a bare JID with the nodes of a service, its own nodes first; not more than a thousand. */
   affiliationsOf(service: string, bare: string): { node: string; affiliation: Affiliation }[] {
     const rows = this.#store.prepare(
       `SELECT name, affiliation FROM pubsub_affiliations JOIN pubsub_nodes ON id = node
-       WHERE jid = ? AND service = ? ORDER BY node LIMIT 1000`,
+       WHERE jid = ? AND service = ? ORDER BY affiliation <> 'owner', node LIMIT 1000`,
     );
     return rows
       .all(bare, service)
@@ -162,6 +162,13 @@ export class Nodes {
   unsubscribe(node: Node, jid: string): void {
     this.#membersOf(node).subscriptions.delete(jid);
     this.#store.prepare('DELETE FROM pubsub_subscriptions WHERE node = ? AND jid = ?').run(node.id, jid);
+  }
+
+  countSubscriptionsOf(service: string, bare: string): number {
+    const count = this.#store.prepare(
+      'SELECT count(*) AS n FROM pubsub_subscriptions JOIN pubsub_nodes ON id = node WHERE bare = ? AND service = ?',
+    );
+    return Number(count.get(bare, service)?.n);
   }
 
   /** The subscriptions of a bare JID, under any of its resources, to the nodes of a service. */

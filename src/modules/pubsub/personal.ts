@@ -31,7 +31,7 @@ export const pep: Module = {
     hub.feature('account', ns.pubsub, `${ns.pubsub}#pubsub-on-a-jid`, ...personalFeatures, ns.vcard4);
     hub.discoNodes({
       info: (node, { from, to }) => (to.isDomain ? null : nodeInfo(personal.host(to), from, node)),
-      items: (node, { from, to }) => (to.isDomain ? null : itemsOf(personal.host(to), from, node)),
+      items: (_node, { from, to, query }) => (to.isDomain ? null : itemsOf(personal.host(to), from, query)),
     });
     for (const space of [ns.pubsub, ns.pubsubOwner]) {
       hub.iq(space, 'pubsub', 'account', request => answerRequest(personal.host(request.to), request));

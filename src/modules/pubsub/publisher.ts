@@ -149,7 +149,9 @@ function keep(host: Host, node: Node, item: Item): string[] {
 function checkSize(host: Host, node: Node): void {
   const { items } = host.nodes;
   let all = 0;
-  if (host.personal) for (const other of host.nodes.of(host.address).values()) all += items.sizeOf(other);
+  for (const other of host.nodes.of(host.address).values()) {
+    if (other.creator === node.creator) all += items.sizeOf(other);
+  }
   if (items.sizeOf(node) > limits.nodeSize || all > limits.accountSize) {
     throw new StanzaError('resource-constraint', 'there is no more room');
   }

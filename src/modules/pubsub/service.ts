@@ -136,7 +136,7 @@ class PubsubService {
         listed.map(command => ({ jid: this.host.address, ...command })),
       );
     }
-    return itemsOf(this.host, from!, node) ?? missing();
+    return itemsOf(this.host, from!, query) ?? missing();
   }
 
   async #message(message: Stanza): Promise<void> {

@@ -81,7 +81,11 @@ function checkRoom({ host, from }: Call, node: Node): void {
   const bare = from.bare.toString();
   let own = 0;
   for (const jid of subscriptions.keys()) if (bareOf(jid) === bare) own++;
-  if (own >= limits.subscriptionsOfOne || subscriptions.size >= limits.subscriptions) {
+  if (
+    own >= limits.subscriptionsOfOne ||
+    subscriptions.size >= limits.subscriptions ||
+    host.nodes.countSubscriptionsOf(host.address, bare) >= limits.subscriptionsThere
+  ) {
     throw refusal('policy-violation', 'too-many-subscriptions', '', 'wait');
   }
 }
