@@ -124,6 +124,32 @@ describe('hostile pubsub requests', () => {
     assert.ok(answer.child('pubsub', ns.pubsub)?.child('set', ns.resultSet));
   });
 
+  it('find no more room at the service of the domain either', async () => {
+    const at = 'pubsub.hub.test';
+    const ask = (inside: string) => mallory.asks('set', `<pubsub xmlns='${ns.pubsub}'>${inside}</pubsub>`, at);
+    for (let i = 0; i < 8; i++) assert.equal(conditionOf(await ask(`<create node='big${i}'/>`)), 'result');
+    const payload = `<x xmlns='urn:x'>${'x'.repeat(limits.payload - 100)}</x>`;
+    let refused = '';
+    for (let i = 0; i < limits.accountSize / limits.payload + 2 && !refused; i++) {
+      const condition = conditionOf(
+        await ask(`<publish node='big${i % 8}'><item id='${i}'>${payload}</item></publish>`),
+      );
+      if (condition !== 'result') refused = condition;
+    }
+    assert.equal(refused, 'resource-constraint');
+  });
+
+  it('subscribe not without end', async () => {
+    const subscribe = (resource: number) =>
+      `<pubsub xmlns='${ns.pubsub}'><subscribe node='big0' jid='mallory@hub.test/${resource}'/></pubsub>`;
+    for (let i = 0; i < limits.subscriptionsOfOne; i++) {
+      assert.equal(conditionOf(await mallory.asks('set', subscribe(i), 'pubsub.hub.test')), 'result');
+    }
+    const one = await mallory.asks('set', subscribe(-1), 'pubsub.hub.test');
+    assert.equal(conditionOf(one), 'policy-violation/too-many-subscriptions');
+    assert.equal(one.child('error')?.attrs.type, 'wait');
+  });
+
   it('hear nothing of capabilities that never come', async () => {
     for (let i = 0; i < 50; i++) {
       await mallory.sends(`<presence><c xmlns='${ns.caps}' hash='sha-1' node='n' ver='${i}'/></presence>`);
