@@ -8,6 +8,7 @@ import { ns } from '../../xmpp/namespaces.ts';
 import { parseElement } from '../../xmpp/payload.ts';
 import { Stanza } from '../../xmpp/stanza.ts';
 import { nodeConfigForm, publicFields } from './config.ts';
+import { fanOutOf } from './fan-out.ts';
 import type { Host } from './host.ts';
 import type { Item, Node } from './node.ts';
 
@@ -25,13 +26,13 @@ function typeOf({ config }: Node): string | undefined {
   return config.notificationType === 'headline' ? 'headline' : undefined;
 }
 
-/** Sends a message to each of them; all copies share the payload. */
+/** Sends a message to a few; all copies share the payload. */
 export function sendTo(host: Host, message: Stanza, recipients: Iterable<Jid>): void {
   for (const to of recipients) void host.hub.router.route(message.withTo(to), hubOrigin);
 }
 
 function tell(host: Host, node: Node, child: Element, recipients = host.recipients(node)): void {
-  if (node.config.deliverNotifications) sendTo(host, eventOf(host, node, child), recipients);
+  if (node.config.deliverNotifications) fanOutOf(host.hub).send(node, eventOf(host, node, child), recipients);
 }
 
 /** Whether items say who published them: where that is not the owners' business alone (XEP-0060 §7.1.2.3). */

@@ -9,6 +9,7 @@ import { mayPublish, mayRetract } from './access.ts';
 import { withOptions } from './config.ts';
 import { refusal, unsupported } from './errors.ts';
 import { tellPublished, tellRetracted } from './events.ts';
+import { fanOutOf } from './fan-out.ts';
 import { factsOf, type Host } from './host.ts';
 import { type Item, limits, type Node, type NodeConfig } from './node.ts';
 import { checkNewNode } from './owner.ts';
@@ -87,6 +88,7 @@ export async function publishItem(
   publisher: Jid,
 ): Promise<string | null> {
   const { config } = node;
+  if (fanOutOf(host.hub).full) throw new StanzaError('resource-constraint', 'too many events are on their way');
   if (!config.persistItems && !config.deliverPayloads) {
     if (item) throw refusal('bad-request', 'item-forbidden');
     tellPublished(host, node, null);
