@@ -12,10 +12,14 @@ import {
   personalDefaults,
   serviceDefaults,
 } from '../../src/modules/pubsub/node.ts';
-import { Nodes } from '../../src/modules/pubsub/nodes.ts';
+import { Nodes, nodesOf } from '../../src/modules/pubsub/nodes.ts';
+import { portablePersonal } from '../../src/modules/pubsub/portable.ts';
 import { openSqlite } from '../../src/store/sqlite.ts';
 import type { StanzaError } from '../../src/xmpp/errors.ts';
 import { formElement, formValues } from '../../src/xmpp/form.ts';
+import { Jid } from '../../src/xmpp/jid.ts';
+import { ns } from '../../src/xmpp/namespaces.ts';
+import { parseElement } from '../../src/xmpp/payload.ts';
 
 const stranger: Facts = {
   model: 'open',
@@ -180,6 +184,37 @@ describe('nodes in the store', () => {
     nodes.items.put(node, item('new'));
     assert.deepEqual(nodes.items.ids(node, 10), ['new']);
     assert.equal(nodes.items.get(node, 'old'), undefined);
+  });
+
+  it('takes what other servers have exported, and opens nothing that it does not understand', () => {
+    const user = Jid.parse('mover@hub.test');
+    const take = (xml: string) => portablePersonal.import(store, user, parseElement(xml));
+    const field = (name: string, value: string) => `<field var='pubsub#${name}'><value>${value}</value></field>`;
+    const settings = (inside: string) => `<pubsub xmlns='${ns.pubsubOwner}'>${inside}</pubsub>`;
+    const configure = (node: string, ...fields: string[]) =>
+      `<configure node='${node}'><x xmlns='${ns.data}' type='form'>${fields.join('')}</x></configure>`;
+    const item = (id: string, text: string) => `<item id='${id}'><x xmlns='urn:x'>${text}</x></item>`;
+    const items = (node: string, ...inside: string[]) =>
+      `<pubsub xmlns='${ns.pubsub}'><items node='${node}'>${inside.join('')}</items></pubsub>`;
+    assert.equal(take(items('early', item('a', '1'), item('b', '2'), '<item/>', item('c', 'x'.repeat(200_000)))), true);
+    const all = [
+      configure('early', field('access_model', 'open'), field('max_items', 'max'), field('colour', 'red')),
+      configure('odd', field('access_model', 'by-moonlight'), field('title', 'Odd'), field('max_items', 'lots')),
+      configure('', field('access_model', 'open')),
+      `<affiliations node='early'><affiliation jid='@@' affiliation='owner'/><affiliation jid='c@d' affiliation='king'/></affiliations>`,
+      `<subscriptions node='early'><subscription jid='c@d/e' subscription='subscribed'/><subscription jid='f@d'/></subscriptions>`,
+    ];
+    assert.equal(take(settings(all.join(''))), true);
+    assert.equal(take(`<query xmlns='jabber:iq:private'/>`), false);
+    const kept = nodesOf({ store });
+    const early = kept.get('mover@hub.test', 'early')!;
+    assert.deepEqual(kept.items.ids(early, 10), ['b', 'a']);
+    assert.equal(early.config.accessModel, 'open');
+    assert.deepEqual([...kept.affiliations(early)], []);
+    assert.deepEqual([...kept.subscriptions(early).keys()], ['c@d/e']);
+    const { config } = kept.get('mover@hub.test', 'odd')!;
+    assert.deepEqual([config.accessModel, config.title, config.maxItems], ['whitelist', 'Odd', 1]);
+    assert.equal(kept.of('mover@hub.test').size, 2);
   });
 
   it('is the same after it was read again, and gone when it was removed', () => {

@@ -227,9 +227,9 @@ export class Nodes {
 const ofStore = new WeakMap<Store, Nodes>();
 
 /** The nodes of all services of a hub. */
-export function nodesOf(hub: Hub): Nodes {
-  let nodes = ofStore.get(hub.store);
-  if (!nodes) ofStore.set(hub.store, (nodes = new Nodes(hub.store)));
+export function nodesOf({ store }: Pick<Hub, 'store'>): Nodes {
+  let nodes = ofStore.get(store);
+  if (!nodes) ofStore.set(store, (nodes = new Nodes(store)));
   return nodes;
 }
 

@@ -16,6 +16,7 @@ import { factsOf, type Host } from './host.ts';
 import { Interests, type Wanted } from './interest.ts';
 import { type Item, type Node, type NodeConfig, personalDefaults } from './node.ts';
 import { bareOf, nodesOf } from './nodes.ts';
+import { portablePersonal } from './portable.ts';
 import { defaultsFor, publishItem } from './publisher.ts';
 
 /** Told of what changes at a node of an account: avatars and bookmarks are kept in step elsewhere. */
@@ -24,6 +25,7 @@ export type PersonalListener = (owner: Jid, node: Node, ids: readonly string[], 
 export const pep: Module = {
   name: 'pep',
   implements: ['XEP-0060', 'XEP-0163', 'XEP-0223', 'XEP-0222', 'XEP-0059', 'XEP-0292'],
+  portable: portablePersonal,
   start(hub) {
     const personal = personalOf(hub);
     personal.interests.start();
