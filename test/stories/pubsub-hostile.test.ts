@@ -1,6 +1,7 @@
 // Requests to pubsub services made to break them, or to reach what is somebody else's.
 import assert from 'node:assert/strict';
-import { limits } from '../../src/modules/pubsub/node.ts';
+import { configForm } from '../../src/modules/pubsub/config.ts';
+import { limits, serviceDefaults } from '../../src/modules/pubsub/node.ts';
 import { ns } from '../../src/xmpp/namespaces.ts';
 import { conditionOf, form } from '../support/capable.ts';
 import type { Client } from '../support/client.ts';
@@ -21,6 +22,14 @@ const entity = [
 ];
 const owners = ['configure', 'default', 'delete', 'purge', 'subscriptions', 'affiliations'];
 const long = 'n'.repeat(3_000);
+/** A submitted form with all fields that there are, each with that value as often. */
+const filled = (value: string, times = 1) => {
+  const names = configForm(serviceDefaults).fields.map(field => field.var!);
+  const fields = [...names, 'pubsub#deliver', 'pubsub#allow', 'pubsub#node', 'pubsub#subscriber_jid']
+    .filter(name => name !== 'FORM_TYPE')
+    .map(name => `<field var='${name}'>${`<value>${value}</value>`.repeat(times)}</field>`.repeat(times));
+  return `<x xmlns='jabber:x:data' type='submit'>${fields.join('')}</x>`;
+};
 const insides: [string, string, string][] = [
   ['nothing', '', ''],
   ['an empty node', ` node=''`, ''],
@@ -41,6 +50,12 @@ const insides: [string, string, string][] = [
     ` node='secret'`,
     `<x xmlns='jabber:x:data' type='submit'><field/><field var='__proto__'><value>1</value></field></x>`,
   ],
+  ...['', '&lt;x/>', '-1', '99999999999999999999', 'max', '__proto__', long].map((value): [string, string, string] => [
+    `a form full of ${value.slice(0, 20) || 'nothing'}`,
+    ` node='secret'`,
+    filled(value),
+  ]),
+  ['a form in which all stands often', ` node='secret'`, filled('1', 20)],
   ['a form of nothing', ` node='secret'`, `<x xmlns='jabber:x:data' type='odd'/>`],
 ];
 
@@ -76,7 +91,10 @@ describe('hostile pubsub requests', () => {
     for (const action of actions) {
       it(`are answered: ${action} of ${space}`, async () => {
         for (const [what, attrs, inside] of insides) {
-          const xml = `<pubsub xmlns='${space}'><${action}${attrs}>${inside}</${action}></pubsub>`;
+          const beside = inside.startsWith('<x')
+            ? ['publish-options', 'configure', 'options'].map(name => `<${name}>${inside}</${name}>`).join('')
+            : '';
+          const xml = `<pubsub xmlns='${space}'><${action}${attrs}>${inside}</${action}>${beside}</pubsub>`;
           for (const type of ['get', 'set'] as const) {
             for (const to of ['mallory@hub.test', 'juliet@hub.test', 'nobody@hub.test', 'pubsub.hub.test']) {
               const condition = conditionOf(await mallory.asks(type, xml, to));

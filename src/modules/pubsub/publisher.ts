@@ -112,6 +112,10 @@ export async function publishItem(
   return id;
 }
 
+/**
+ * The payload that an item has to have. COMPAT(clients): its namespace may be another than `pubsub#type`, by which
+ * XEP-0472 names what a node is for.
+ */
 function payloadOf(config: NodeConfig, item: Element): string {
   const payloads = item.all();
   if (payloads.length > 1) throw refusal('bad-request', 'invalid-payload', 'an item has one payload');
