@@ -164,6 +164,8 @@ describe('nodes in the store', () => {
     assert.equal(nodes.items.remove(node, '1'), true);
     assert.equal(nodes.items.remove(node, '1'), false);
     assert.equal(nodes.items.last(node)?.id, '3');
+    nodes.items.trim(node, 0);
+    assert.equal(nodes.items.last(node), null);
   });
 
   it('knows the size of its items whatever becomes of them', () => {
@@ -184,6 +186,22 @@ describe('nodes in the store', () => {
     nodes.items.put(node, item('new'));
     assert.deepEqual(nodes.items.ids(node, 10), ['new']);
     assert.equal(nodes.items.get(node, 'old'), undefined);
+  });
+
+  it('fills in what a node made by an earlier version does not say of its configuration', () => {
+    const { id } = nodes.create('s', 'older', 'a@b', serviceDefaults);
+    store.prepare('UPDATE pubsub_nodes SET config = ? WHERE id = ?').run(`{"title":"Older"}`, id);
+    assert.deepEqual(new Nodes(store).get('s', 'older')?.config, { ...serviceDefaults, title: 'Older' });
+  });
+
+  it('forgets first the services that were used the longest ago', () => {
+    const small = new Nodes(store, 3);
+    for (const service of ['s1', 's2', 's3', 's4']) small.create(service, 'n', 'a@b', serviceDefaults);
+    const used = small.get('s2', 'n');
+    small.get('s1', 'n');
+    assert.equal(small.get('s2', 'n'), used);
+    small.get('s3', 'n');
+    assert.equal(small.get('s2', 'n'), used);
   });
 
   it('takes what other servers have exported, and opens nothing that it does not understand', () => {

@@ -2,7 +2,7 @@
 import type { Hub } from '../../hub/module.ts';
 import type { Row, Store } from '../../hub/store.ts';
 import { Items } from './items.ts';
-import type { Affiliation, Node, NodeConfig, Subscription } from './node.ts';
+import { type Affiliation, type Node, type NodeConfig, type Subscription, serviceDefaults } from './node.ts';
 
 const schema = [
   `CREATE TABLE pubsub_nodes (
@@ -33,14 +33,17 @@ const none: ReadonlyMap<string, Node> = new Map();
 export class Nodes {
   readonly items: Items;
   readonly #store: Store;
+  readonly #most: number;
   /** The services that have any nodes, so that most accounts cost one look-up. */
   readonly #used: Set<string>;
   readonly #cache = new Map<string, Map<string, Node>>();
   readonly #members = new WeakMap<Node, Members>();
 
-  constructor(store: Store) {
+  /** Keeps the nodes of `most` services at hand. */
+  constructor(store: Store, most = mostCached) {
     store.migrate('pubsub', schema);
     this.#store = store;
+    this.#most = most;
     this.items = new Items(store);
     this.#used = new Set(
       store
@@ -59,7 +62,12 @@ export class Nodes {
   of(service: string): ReadonlyMap<string, Node> {
     if (!this.#used.has(service)) return none;
     const known = this.#cache.get(service);
-    if (known) return known;
+    if (known) {
+      // What was used last is forgotten last.
+      this.#cache.delete(service);
+      this.#cache.set(service, known);
+      return known;
+    }
     const nodes = new Map<string, Node>();
     for (const row of this.#store
       .prepare('SELECT * FROM pubsub_nodes WHERE service = ? ORDER BY id')
@@ -67,7 +75,7 @@ export class Nodes {
       const node = nodeOf(row);
       nodes.set(node.name, node);
     }
-    if (this.#cache.size >= mostCached) this.#cache.delete(this.#cache.keys().next().value!);
+    if (this.#cache.size >= this.#most) this.#cache.delete(this.#cache.keys().next().value!);
     this.#cache.set(service, nodes);
     return nodes;
   }
@@ -246,7 +254,8 @@ function nodeOf(row: Row): Node {
     name: String(row.name),
     creator: String(row.creator),
     created: Number(row.created),
-    config: JSON.parse(String(row.config)) as NodeConfig,
+    // What a version before this one kept lacks the options that came since.
+    config: { ...serviceDefaults, ...(JSON.parse(String(row.config)) as NodeConfig) },
   };
 }
 

@@ -106,8 +106,8 @@ async function configure(call: Call): Promise<null> {
   const reached = opens ? addresses(host.recipients(node)) : null;
   host.nodes.configure(node, next);
   forgetLast(node);
-  if (!node.config.persistItems && before.persistItems) host.nodes.items.purge(node);
-  else host.nodes.items.trim(node, node.config.maxItems);
+  const gone = host.nodes.items.trim(node, next.persistItems || !before.persistItems ? next.maxItems : 0);
+  if (gone.length > 0) host.changed?.(node, gone, null);
   await host.hub.store.durable();
   if (node.config.notifyConfig) tellConfigured(host, node);
   // Those who gain access get what they missed (XEP-0060 §12.2).
