@@ -104,7 +104,7 @@ export async function importUser(
     throw error;
   }
   reread();
-  await store.durable();
+  await Promise.all([store.durable(), ...known.map(portable => portable.durable?.(store))]);
   return { made, notes: [...notes] };
 }
 

@@ -30,15 +30,21 @@ export const avatars: Module = {
     const personal = personalOf(hub);
     hub.feature('account', ns.avatarConversion);
     hub.on('session-sent', (session, stanza) => {
-      if (stanza.name !== 'presence' || stanza.type !== '') return false;
+      if (stanza.name !== 'presence' || stanza.type !== '' || injected.has(stanza)) return false;
+      if (!stanza.to) session.notes.set(shy, showsNone(stanza));
       const annotated = annotate(hub, session, stanza);
       return annotated === stanza ? false : resend(hub, session, annotated);
     });
     personal.listen((owner, node) => {
       if (node.name !== ns.avatarMetadata) return;
-      // Behind the event, which tells more.
-      setImmediate(() => {
-        for (const session of hub.sessions.of(owner)) rebroadcast(hub, session);
+      // Behind the event, which tells more, and goes out when what was published is kept.
+      setImmediate(async () => {
+        try {
+          await hub.store.durable();
+          for (const session of hub.sessions.of(owner)) rebroadcast(hub, session);
+        } catch (error) {
+          hub.log.error({ err: error }, 'presence with a new avatar could not be sent');
+        }
       });
     });
   },
@@ -55,7 +61,7 @@ async function resend(hub: Hub, session: Session, stanza: Stanza): Promise<true>
 /** Sends the presence of a session again where its picture is not the one that it tells of. */
 function rebroadcast(hub: Hub, session: Session): void {
   const { presence } = session;
-  if (!presence) return;
+  if (!presence || session.notes.get(shy)) return;
   const annotated = annotate(hub, session, presence);
   if (annotated !== presence) void hub.emit('session-sent', session, annotated);
 }
@@ -64,17 +70,28 @@ function rebroadcast(hub: Hub, session: Session): void {
 function annotate(hub: Hub, session: Session, presence: Stanza): Stanza {
   const user = session.jid.bare;
   const hash = hashOf(hub, user, presence.to);
-  if (hash === null) return presence;
-  const photo = presence.child('x', ns.vcardUpdate)?.child('photo');
-  if (photo && (photo.text === hash || (photo.text === '' && !session.notes.has(injected)))) return presence;
-  session.notes.set(injected, true);
-  return presence
+  const photo = photoIn(presence);
+  // An empty photo is the client's wish, unless the hub has put it there.
+  if (hash === null || photo?.text === hash || (showsNone(presence) && presence !== session.presence)) return presence;
+  const annotated = presence
     .without((name, space) => name === 'x' && space === ns.vcardUpdate)
     .with(el('x', ns.vcardUpdate, {}, el('photo', ns.vcardUpdate, {}, hash)));
+  injected.add(annotated);
+  return annotated;
 }
 
-/** Set where the hash in a session's presence is the hub's doing, so that an empty one is no wish of the client's. */
-const injected = Symbol('avatar in presence');
+/** Presence whose photo is the hub's doing. */
+const injected = new WeakSet<Stanza>();
+/** Whether a session says in its presence that it shows no picture. */
+const shy = Symbol('no avatar in presence');
+
+function photoIn(presence: Stanza): Element | null | undefined {
+  return presence.child('x', ns.vcardUpdate)?.child('photo');
+}
+
+function showsNone(presence: Stanza): boolean {
+  return photoIn(presence)?.text === '';
+}
 
 /** The hash of a user's picture, '' where it was taken away, null where there never was one or it is not for `reader`. */
 function hashOf(hub: Hub, user: Jid, reader: Jid | null): string | null {
@@ -128,7 +145,7 @@ const v = (name: string, ...children: (Element | string)[]) => el(name, ns.vcard
  * what is to be kept as the vCard. What is no picture, or too large for one, stays in it.
  */
 export async function takeAvatar(hub: Hub, user: Jid, vcard: Element): Promise<Element> {
-  const picture = photoIn(vcard);
+  const picture = pictureOf(vcard);
   const current = hashOf(hub, user, null);
   if (picture === 'none') {
     if (current) await publishMetadata(hub, user, sha1(Buffer.alloc(0)), null);
@@ -144,7 +161,7 @@ export async function takeAvatar(hub: Hub, user: Jid, vcard: Element): Promise<E
 
 /** As `takeAvatar` where nobody is told: the picture of a vCard that is imported, unless there is one already. */
 export function adoptAvatar(nodes: Nodes, user: Jid, vcard: Element): Element {
-  const picture = photoIn(vcard);
+  const picture = pictureOf(vcard);
   if (picture === null) return vcard;
   const service = user.bare.toString();
   const node = (name: string) =>
@@ -165,7 +182,7 @@ interface Picture {
 }
 
 /** The picture in a vCard; null where something stands there that is none, or too large for one. */
-function photoIn(vcard: Element): Picture | 'none' | null {
+function pictureOf(vcard: Element): Picture | 'none' | null {
   const text = vcard.child('PHOTO')?.childText('BINVAL').replace(/\s+/g, '') ?? '';
   if (text === '') return vcard.child('PHOTO')?.child('EXTVAL') ? null : 'none';
   const bytes = Buffer.from(text, 'base64');

@@ -6,7 +6,7 @@ import { Jid } from '../xmpp/jid.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import { parseElement } from '../xmpp/payload.ts';
 import { Stanza } from '../xmpp/stanza.ts';
-import { itemElement, mostItems, type RosterItem, rostersOf } from './rosters.ts';
+import { itemElement, type RosterItem, rostersOf } from './rosters.ts';
 
 /** The contact list, and the requests that wait for an answer (XEP-0227 §4.4, §4.9). */
 export const portableRoster: Portable = {
@@ -62,9 +62,10 @@ function keep(
   const contact = Jid.tryParse(address ?? '')?.bare;
   if (!contact || contact.equals(user)) return note('a contact without an address was left out');
   const rosters = rostersOf({ store });
+  if (!rosters.hasRoom(user, contact, 'item')) throw new Error('there are more contacts than a roster holds');
   const item = rosters.itemOrNew(user, contact);
   change(item);
-  if (!rosters.save(user, item)) throw new Error(`there are more than ${mostItems} contacts`);
+  rosters.save(user, item, item.listed);
 }
 
 /** Private storage: one query with all elements (XEP-0227 §4.6). */

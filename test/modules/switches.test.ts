@@ -25,16 +25,18 @@ const domainOf = (module: string) => `${module}.off.test`;
 async function watchedHub(domains: string, yaml: string): Promise<{ hub: TestHub; of: Map<string, Registered> }> {
   const of = new Map<string, Registered>();
   const { iq, feature, command, streamFeature, serve, start } = Kernel.prototype;
-  let current: Registered;
+  const fresh = (): Registered => ({
+    iqs: [],
+    features: { domain: new Set(), account: new Set() },
+    commands: [],
+    streamFeatures: [],
+    services: [],
+  });
+  // What other parts of the hub register before any module starts is nobody's here.
+  let current = fresh();
   Object.assign(Kernel.prototype, {
     start(this: Kernel, module: Parameters<typeof start>[0]) {
-      current = {
-        iqs: [],
-        features: { domain: new Set(), account: new Set() },
-        commands: [],
-        streamFeatures: [],
-        services: [],
-      };
+      current = fresh();
       of.set(module.name, current);
       return start.call(this, module);
     },

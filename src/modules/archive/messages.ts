@@ -1,8 +1,12 @@
-// The archives of all users as they are kept: one table in the order of arrival, and an index that is written in bulk (XEP-0313 §3).
+// The archives of all users as they are kept: a journal of messages in the order of arrival, and an index for each user (XEP-0313 §3).
 import { createHash, createHmac, randomBytes } from 'node:crypto';
-import type { Row, SqlValue, Store } from '../../hub/store.ts';
-import type { Jid } from '../../xmpp/jid.ts';
-import { Stanza } from '../../xmpp/stanza.ts';
+import type { Store } from '../../hub/store.ts';
+import { Jid } from '../../xmpp/jid.ts';
+import type { Stanza } from '../../xmpp/stanza.ts';
+import { Adoptions } from './adoptions.ts';
+import { type Posting, Postings } from './postings.ts';
+import { ownersOf, recipientsMark, sendersMark, stanzaOf } from './record.ts';
+import { type FoundRecord, Records } from './records.ts';
 import { StableIds } from './stable-ids.ts';
 
 /**
@@ -11,35 +15,13 @@ import { StableIds } from './stable-ids.ts';
  */
 const placesPerMs = 1024;
 
-/**
- * What one user here sends to another stands once and belongs to both. The index is a table of its own, which is
- * filled in bulk: page by page it would cost more than the messages.
- */
-const schema = [
-  `CREATE TABLE archive_state (secret BLOB NOT NULL, indexed INTEGER NOT NULL);
-   CREATE TABLE archive_users (id INTEGER PRIMARY KEY, user TEXT NOT NULL UNIQUE);
-   CREATE TABLE archive (
-     place INTEGER PRIMARY KEY, user INTEGER, contact INTEGER, resource TEXT,
-     user2 INTEGER, contact2 INTEGER, resource2 TEXT, salt INTEGER NOT NULL, stanza BLOB NOT NULL);
-   CREATE TABLE archive_index (
-     user INTEGER, place INTEGER, contact INTEGER NOT NULL, PRIMARY KEY (user, place)) WITHOUT ROWID`,
-  // Messages that came from another server keep the ids that clients know them by.
-  `CREATE TABLE archive_adopted (place INTEGER PRIMARY KEY, user INTEGER NOT NULL, id TEXT NOT NULL, UNIQUE (user, id))`,
-];
+const schema = ['CREATE TABLE archive_secret (secret BLOB NOT NULL)'];
 
-const joined = 'archive_index AS i JOIN archive AS a ON a.place = i.place';
-const row = '(?, ?, ?, ?, ?, ?, ?, ?, ?)';
-const inserts = {
-  1: `INSERT INTO archive VALUES ${row}`,
-  16: `INSERT INTO archive VALUES ${Array(16).fill(row).join(', ')}`,
-};
-/** Messages wait for company before they are written, so long (in ms) and so many; who must not lose any asks for `durable`. */
-const writeDelay = 10;
-const mostPending = 64;
-const mostUnindexed = 4_000;
 const mostCached = 20_000;
-/** Messages whose age is up are removed this many at a time. */
-const removedAtOnce = 500;
+/** Blocks of an index that are removed at a time. */
+const removedAtOnce = 4;
+/** A segment of the journal is followed by another at this age in ms: what has become too old is removed by segments. */
+const segmentAge = 24 * 3600 * 1000;
 
 /** Which messages of an archive a query is about; places are exclusive. */
 export interface Selection {
@@ -63,108 +45,114 @@ export interface Added {
   readonly salt: number;
 }
 
-/** A message that is not in the store yet. */
-interface Pending extends Added {
-  readonly user: Jid;
-  readonly contact: Jid;
-  /** The second archive that it belongs to. */
-  other: Jid | null;
-  otherContact: Jid | null;
-  readonly bytes: Uint8Array;
+/** A message that another server has archived. */
+export interface Foreign {
+  readonly stanza: Stanza;
+  /** Milliseconds since 1970. */
+  readonly at: number;
+  /** Its id there. */
+  readonly id: string;
 }
 
+/** In whose archive a message stands: what one user here sends to another stands once and belongs to both. */
+export type Side = 'sender' | 'recipient';
+
 export class Messages {
-  readonly #store: Store;
+  readonly #records: Records;
+  readonly #postings: Postings;
   readonly #secret: Uint8Array;
   readonly #ids: StableIds;
-  readonly #users = new Map<string, number>();
-  readonly #contacts = new Map<string, number>();
+  readonly #adoptions: Adoptions;
+  readonly #contacts = new Map<string, { contact: number; resource: number }>();
   #last: number;
-  /** How many messages the index lacks, about. */
-  #unindexed: number;
-  #pending: Pending[] = [];
-  #later: NodeJS.Timeout | null = null;
-  /** The place of the message that was adopted last, and where the search for it began. */
-  #adopted = { from: 0, place: 0 };
+  /** Everything before this place is gone, whether it was removed already or not. */
+  #oldest = 0;
+  #newest: Added | null = null;
+  /** The places that the last adoptions took: whose, from which on, and up to which. */
+  #adopted = { user: '', from: 0, place: 0 };
 
-  constructor(store: Store) {
-    this.#store = store;
-    store.migrate('archive', schema);
+  /** `failed` is told when messages that nobody waits for could not be kept. */
+  constructor(store: Store, failed: (error: unknown) => void = () => {}) {
+    this.#postings = new Postings(store);
+    this.#adoptions = new Adoptions(store);
+    const written = () => this.#postings.step(this.#records.end);
+    this.#records = new Records(store.journal('archive'), { written, failed });
+    store.migrate('archive secret', schema);
     this.#secret = secretOf(store);
     this.#ids = new StableIds(createHash('sha256').update(this.#secret).digest().subarray(0, 16));
-    const indexed = Number(store.prepare('SELECT indexed FROM archive_state').get()?.indexed);
-    const newest = store.prepare('SELECT max(place) AS place FROM archive').get();
-    this.#last = Math.max(indexed, Number(newest?.place ?? 0));
-    // Where the process was killed, the index lacks the newest messages.
-    this.#unindexed = this.#last > indexed ? mostUnindexed : 0;
+    const { position, newest } = this.#postings.progress;
+    this.#last = newest;
+    // A journal that lost its end in a crash goes on where nothing ever stood.
+    this.#records.skipTo(position);
+    this.#recover(position);
   }
 
-  /** Puts a message at the end of a user's archive. `contact` is the other side's address. */
-  add(user: Jid, contact: Jid, stanza: Stanza): Added {
+  /** Puts a message at the end of an archive of its sender or recipient; both are whole, at least on that side. */
+  add(stanza: Stanza, side: Side): Added {
     const place = (this.#last = Math.max(this.#last + 1, Date.now() * placesPerMs));
-    const added = {
-      place,
-      salt: this.#ids.salt(),
-      user,
-      contact,
-      other: null,
-      otherContact: null,
-      bytes: stanza.toBytes(),
-    };
-    this.#pending.push(added);
-    if (this.#pending.length >= mostPending) this.#write();
-    else this.#later ??= setTimeout(() => this.#write(), writeDelay);
-    return added;
+    const salt = this.#ids.salt();
+    const at = this.#records.add(stanza, side === 'sender' ? sendersMark : recipientsMark, place, salt);
+    this.#index(stanza, side, place, at);
+    return (this.#newest = { place, salt });
   }
 
-  /** Puts the message into a second archive as well. False: it is too late for that. */
-  share(added: Added, user: Jid, contact: Jid): boolean {
-    const last = this.#pending[this.#pending.length - 1];
-    if (last !== added) return false;
-    last.other = user;
-    last.otherContact = contact;
+  /** Puts a message that was added to its sender's archive into its recipient's as well. False: it is too late for that. */
+  share(added: Added, stanza: Stanza): boolean {
+    if (this.#newest !== added) return false;
+    this.#newest = null;
+    const position = this.#records.mark(recipientsMark);
+    if (position < 0) return false;
+    this.#index(stanza, 'recipient', added.place, position);
     return true;
   }
 
   /**
-   * Puts a message that another server archived into a user's archive, `at` milliseconds, under the id that it had
-   * there. False: it is there already.
+   * Puts messages that other servers archived among a user's; those that are there already are left out. `settle` comes
+   * before; whatever the transaction around it writes of them counts for nothing when it is taken back.
    */
-  adopt(user: Jid, contact: Jid, stanza: Stanza, at: number, id: string): boolean {
-    if (this.placeOf(user, id) !== null) return false;
-    const place = this.#freePlace(Math.min(at, Date.now()) * placesPerMs);
-    const [number, partner] = [this.#user(user), this.#contact(contact)];
-    this.#store
-      .prepare(inserts[1])
-      .run(place, number, partner, contact.resource, null, null, null, this.#ids.salt(), stanza.toBytes());
-    this.#store.prepare('INSERT INTO archive_adopted VALUES (?, ?, ?)').run(place, number, id);
-    if (place > Number(this.#store.prepare('SELECT indexed FROM archive_state').get()?.indexed)) this.#unindexed++;
-    else this.#store.prepare('INSERT INTO archive_index VALUES (?, ?, ?)').run(number, place, partner);
-    this.#last = Math.max(this.#last, place);
-    return true;
+  adopt(user: Jid, messages: readonly Foreign[]): void {
+    const name = user.bare.toString();
+    const fresh: Posting[] = [];
+    let newest = this.#postings.newest(name);
+    for (const { stanza, at, id } of messages) {
+      if (this.placeOf(user, id) !== null) continue;
+      const place = this.#freePlace(name, Math.min(at, Date.now()) * placesPerMs, newest);
+      newest = Math.max(newest, place);
+      const side = stanza.from?.bare.equals(user.bare) ? 'sender' : 'recipient';
+      const mark = side === 'sender' ? sendersMark : recipientsMark;
+      const position = this.#records.add(stanza, mark, place, this.#ids.salt());
+      this.#adoptions.add(name, place, id);
+      fresh.push({ place, position, ...this.#hashesOf(otherEnd(stanza, side)) });
+      this.#last = Math.max(this.#last, place);
+    }
+    this.#postings.merge(name, fresh);
   }
 
-  /** The first place from there on that is free; many messages may bear one time, in the order of their adoption. */
-  #freePlace(from: number): number {
+  /** The first place from there on that is free; many messages may bear one time, and stay in order. */
+  #freePlace(user: string, from: number, newest: number): number {
     const last = this.#adopted;
-    let place = from >= last.from && from <= last.place ? last.place + 1 : from;
-    const taken = this.#store.prepare('SELECT 1 FROM archive WHERE place = ?');
-    while (taken.get(place)) place++;
-    this.#adopted = { from: Math.min(from, last.place === place - 1 ? last.from : from), place };
+    const within = last.user === user && from >= last.from && from <= last.place;
+    let place = within ? last.place + 1 : from;
+    while (place <= newest && this.#postings.at(user, place)) place++;
+    this.#adopted = { user, from: within && place === last.place + 1 ? last.from : from, place };
     return place;
   }
 
-  /** Writes what is pending, and forgets what it remembers of a user: a transaction begins, or was taken back. */
-  reread(user: Jid): void {
-    this.#write();
-    this.#users.delete(user.bare.toString());
-    this.#adopted = { from: 0, place: 0 };
+  /** Writes all that is added: a transaction that may be taken back begins, or was. */
+  settle(): void {
+    this.#postings.flush(this.#records.end);
+    this.#adopted = { user: '', from: 0, place: 0 };
   }
 
-  /** Resolves when all that was added is on the disk. */
+  /** Resolves when all that was added is on the disk; rejects where some of it could not be kept. */
   durable(): Promise<void> {
-    this.#write();
-    return this.#store.durable();
+    return this.#records.durable();
+  }
+
+  /** Writes the index as well, so that the next start need not. */
+  async close(): Promise<void> {
+    this.#postings.flush(this.#records.end);
+    await this.durable();
   }
 
   /** The id that clients see of a message. */
@@ -174,16 +162,12 @@ export class Messages {
 
   /** The place of the message of that id in a user's archive; null where there is none. */
   placeOf(user: Jid, id: string): number | null {
-    this.#write();
-    const number = this.#user(user);
+    const name = user.bare.toString();
     const opened = this.#ids.open(id);
-    const found =
-      opened && this.#store.prepare('SELECT user, user2, salt FROM archive WHERE place = ?').get(opened.place);
-    if (opened && found?.salt === opened.salt) {
-      return found.user === number || found.user2 === number ? opened.place : null;
-    }
-    const adopted = this.#store.prepare('SELECT place FROM archive_adopted WHERE user = ? AND id = ?').get(number, id);
-    return adopted ? Number(adopted.place) : null;
+    const posting = opened && opened.place >= this.#oldest ? this.#postings.at(name, opened.place) : null;
+    if (opened && posting && this.#read(name, posting)?.salt === opened.salt) return opened.place;
+    const adopted = this.#adoptions.placeOf(name, id);
+    return adopted !== null && adopted >= this.#oldest ? adopted : null;
   }
 
   /** The first place of a moment, and the first behind it: a moment lasts a millisecond. */
@@ -196,194 +180,133 @@ export class Messages {
    * with `backwards`, from its end.
    */
   page(user: Jid, selection: Selection, limit: number, backwards: boolean, skip = 0): ArchivedMessage[] {
-    const { where, values } = this.#selected(user, selection);
-    const order = backwards ? 'DESC' : 'ASC';
-    const rows = this.#store
-      .prepare(
-        `SELECT a.place, a.salt, a.stanza, (SELECT id FROM archive_adopted AS o WHERE o.place = a.place) AS id
-         FROM ${joined} WHERE ${where} ORDER BY i.place ${order} LIMIT ? OFFSET ?`,
-      )
-      .all(...values, limit, skip);
-    if (backwards) rows.reverse();
-    return rows.map(found => this.#message(found));
+    const found: ArchivedMessage[] = [];
+    let left = skip;
+    for (const posting of this.#selected(user, selection, backwards)) {
+      if (found.length === limit) break;
+      if (left-- > 0) continue;
+      const message = this.#read(user.bare.toString(), posting);
+      if (message) found.push(message);
+    }
+    return backwards ? found.reverse() : found;
   }
 
   /** How many messages of the selection there are, counting no further than `most`. */
   count(user: Jid, selection: Selection, most: number): number {
-    const { where, values } = this.#selected(user, selection);
-    // What can do without the messages reads the index alone.
-    const from = selection.with?.resource ? joined : 'archive_index AS i';
-    const row = this.#store
-      .prepare(`SELECT count(*) AS n FROM (SELECT 1 FROM ${from} WHERE ${where} LIMIT ?)`)
-      .get(...values, most);
-    return Number(row?.n);
+    let count = 0;
+    for (const _ of this.#selected(user, selection, false)) if (++count === most) break;
+    return count;
   }
 
   /** Removes what is older than `time`, a portion at a time. True: there was nothing (more) to remove. */
   expire(time: number): boolean {
-    this.#index();
-    const rows = this.#store
-      .prepare('SELECT place, user, user2 FROM archive WHERE place < ? ORDER BY place LIMIT ?')
-      .all(time * placesPerMs, removedAtOnce);
-    this.#store.atomic(() => {
-      for (const { place, user, user2 } of rows) {
-        this.#unindex(user, place);
-        this.#unindex(user2, place);
-        this.#store.prepare('DELETE FROM archive WHERE place = ?').run(place);
-        this.#store.prepare('DELETE FROM archive_adopted WHERE place = ?').run(place);
-      }
-    });
-    return rows.length < removedAtOnce;
+    this.#oldest = Math.max(this.#oldest, time * placesPerMs);
+    this.#postings.note(this.#last);
+    this.#adoptions.expire(this.#oldest);
+    // Nothing of a segment is needed after a crash once the index is in the tables.
+    const removing = () => this.#postings.flush(this.#records.end);
+    if (this.#records.removeOldest(this.#oldest, (Date.now() - segmentAge) * placesPerMs, removing)) return false;
+    return this.#postings.expire(this.#oldest, removedAtOnce);
   }
 
   /** Removes a user's archive, a portion at a time. True: nothing is left. */
   forget(user: Jid): boolean {
-    this.#index();
-    const number = this.#user(user);
-    const rows = this.#store
-      .prepare('SELECT place FROM archive_index WHERE user = ? ORDER BY place LIMIT ?')
-      .all(number, removedAtOnce);
-    this.#store.atomic(() => {
-      for (const { place } of rows) {
-        this.#unindex(number, place);
-        // The other user keeps what it shares with this one.
-        for (const column of ['user', 'user2']) {
-          this.#store
-            .prepare(`UPDATE archive SET ${column} = NULL WHERE place = ? AND ${column} = ?`)
-            .run(place, number);
-        }
-        this.#store.prepare('DELETE FROM archive WHERE place = ? AND user IS NULL AND user2 IS NULL').run(place);
-        this.#store.prepare('DELETE FROM archive_adopted WHERE place = ?').run(place);
-      }
-      if (rows.length === removedAtOnce) return;
-      this.#users.delete(user.bare.toString());
-      this.#store.prepare('DELETE FROM archive_users WHERE user = ?').run(user.bare.toString());
-    });
-    return rows.length < removedAtOnce;
+    const removed = this.#postings.remove(user.bare.toString(), removedAtOnce);
+    for (const { position } of removed) this.#records.erase(user, position);
+    if (removed.length === 0) this.#adoptions.forget(user.bare.toString());
+    return removed.length === 0;
   }
 
-  #unindex(user: SqlValue, place: SqlValue): void {
-    if (user !== null) this.#store.prepare('DELETE FROM archive_index WHERE user = ? AND place = ?').run(user, place);
-  }
-
-  #message(row: Row): ArchivedMessage {
-    const place = Number(row.place);
-    return {
-      id: row.id === null ? this.#ids.seal(Number(row.salt), place) : String(row.id),
-      place,
-      at: new Date(Math.floor(place / placesPerMs)),
-      stanza: Stanza.parse(row.stanza as Uint8Array),
-    };
-  }
-
-  /** The condition and its values. */
-  #selected(user: Jid, selection: Selection): { where: string; values: SqlValue[] } {
-    this.#index();
-    let where = 'i.user = ?';
-    const values: SqlValue[] = [this.#user(user)];
-    const and = (condition: string, ...more: SqlValue[]) => {
-      where += ` AND ${condition}`;
-      values.push(...more);
-    };
-    const { after, before, places } = selection;
-    if (after !== undefined) and('i.place > ?', after);
-    if (before !== undefined) and('i.place < ?', before);
-    if (places) and('i.place IN (SELECT value FROM json_each(?))', JSON.stringify(places));
-    if (selection.with) and('i.contact = ?', this.#contact(selection.with));
-    if (selection.with?.resource) {
-      and('CASE a.user WHEN i.user THEN a.resource ELSE a.resource2 END = ?', selection.with.resource);
+  *#selected(user: Jid, selection: Selection, backwards: boolean): Generator<Posting> {
+    const { before = Number.MAX_SAFE_INTEGER, places } = selection;
+    const after = Math.max(selection.after ?? -1, this.#oldest - 1);
+    const name = user.bare.toString();
+    const other = selection.with && this.#hashesOf(selection.with);
+    for (const posting of places
+      ? this.#chosen(name, places, after, before, backwards)
+      : this.#postings.of(name, after, before, backwards)) {
+      if (other && posting.contact !== other.contact) continue;
+      if (other && selection.with?.resource && posting.resource !== other.resource) continue;
+      yield posting;
     }
-    return { where, values };
   }
 
-  /** Writes what is pending; several rows in one statement cost less than one after another. */
-  #write(): void {
-    if (this.#later) clearTimeout(this.#later);
-    this.#later = null;
-    const pending = this.#pending;
-    if (pending.length === 0) return;
-    this.#pending = [];
-    let at = 0;
-    for (const size of [16, 1] as const) {
-      const insert = this.#store.prepare(inserts[size]);
-      for (; at + size <= pending.length; at += size) {
-        insert.run(...pending.slice(at, at + size).flatMap(added => this.#valuesOf(added)));
-      }
+  *#chosen(user: string, places: readonly number[], after: number, before: number, backwards: boolean) {
+    const inOrder = [...new Set(places)].sort((a, b) => (backwards ? b - a : a - b));
+    for (const place of inOrder) {
+      const posting = place > after && place < before ? this.#postings.at(user, place) : null;
+      if (posting) yield posting;
     }
-    this.#unindexed += pending.length;
-    if (this.#unindexed >= mostUnindexed) this.#index();
   }
 
-  #valuesOf({ place, salt, user, contact, other, otherContact, bytes }: Pending): SqlValue[] {
-    const second = other && otherContact;
-    return [
-      place,
-      this.#user(user),
-      this.#contact(contact),
-      contact.resource,
-      second && this.#user(other),
-      second && this.#contact(otherContact),
-      second && otherContact.resource,
-      salt,
-      bytes,
-    ];
+  #read(user: string, { place, position }: Posting): (ArchivedMessage & Added) | null {
+    const record = this.#records.read(position, place);
+    if (!record) return null;
+    const { salt, stanza } = record;
+    const id = this.#adoptions.idOf(user, place) ?? this.#ids.seal(salt, place);
+    return { id, salt, place, at: new Date(Math.floor(place / placesPerMs)), stanza };
   }
 
-  /** Brings the index up to date. */
-  #index(): void {
-    this.#write();
-    if (this.#unindexed === 0) return;
-    const select = (user: string, contact: string) =>
-      `SELECT ${user}, place, ${contact} FROM archive
-       WHERE place > (SELECT indexed FROM archive_state) AND ${user} IS NOT NULL`;
-    this.#store
-      .prepare(
-        `INSERT INTO archive_index ${select('user', 'contact')} UNION ALL ${select('user2', 'contact2')} ORDER BY 1, 2`,
-      )
-      .run();
-    this.#store.prepare('UPDATE archive_state SET indexed = ?').run(this.#last);
-    this.#unindexed = 0;
+  #index(stanza: Stanza, side: Side, place: number, position: number): void {
+    const user = side === 'sender' ? stanza.from! : stanza.to!;
+    const { contact, resource } = this.#hashesOf(otherEnd(stanza, side));
+    this.#postings.add(user.bare.toString(), place, position, contact, resource);
   }
 
-  #user(user: Jid): number {
-    const key = user.bare.toString();
-    const known = this.#users.get(key);
-    if (known !== undefined) return known;
-    const row = this.#store.prepare('SELECT id FROM archive_users WHERE user = ?').get(key);
-    // A random number: were it a counted one, it could be given twice where the store loses a write.
-    const id = row ? Number(row.id) : randomBytes(6).readUIntBE(0, 6);
-    if (!row) this.#store.prepare('INSERT INTO archive_users (id, user) VALUES (?, ?)').run(id, key);
-    if (this.#users.size >= mostCached) this.#users.clear();
-    this.#users.set(key, id);
-    return id;
+  /** Finds what is in the journal from a position on and not in the index: the process was killed. */
+  #recover(since: number): void {
+    const known = new Map<string, number>();
+    for (const record of this.#records.since(since)) {
+      this.#last = Math.max(this.#last, record.place);
+      const stanza = stanzaOf(record.bytes, record.at, record.length);
+      if (stanza) this.#recoverRecord(known, record, stanza);
+    }
   }
 
-  /** A bare address as 48 bits of a keyed hash: nobody outside can make two that meet. */
-  #contact(contact: Jid): number {
-    const key = contact.bare.toString();
-    const known = this.#contacts.get(key);
-    if (known !== undefined) return known;
-    const hash = createHmac('sha256', this.#secret).update(key).digest().readUIntBE(0, 6);
-    if (this.#contacts.size >= mostCached) this.#contacts.clear();
-    this.#contacts.set(key, hash);
-    return hash;
+  #recoverRecord(known: Map<string, number>, { place, marks, position }: FoundRecord, stanza: Stanza): void {
+    for (const { user, contact } of ownersOf(stanza, marks)) {
+      const name = user.toString();
+      if (!known.has(name)) known.set(name, this.#postings.newest(name));
+      if (place <= known.get(name)!) continue;
+      known.set(name, place);
+      const hashes = this.#hashesOf(contact);
+      this.#postings.add(name, place, position, hashes.contact, hashes.resource);
+    }
   }
+
+  /** An address as numbers, 48 bits of a keyed hash each: nobody outside can make two that meet. */
+  #hashesOf(jid: Jid): { contact: number; resource: number } {
+    const key = jid.toString();
+    let hashes = this.#contacts.get(key);
+    if (!hashes) {
+      const hash = (text: string) => createHmac('sha256', this.#secret).update(text).digest().readUIntBE(0, 6);
+      hashes = { contact: hash(jid.bare.toString()), resource: hash(jid.resource) };
+      if (this.#contacts.size >= mostCached) this.#contacts.clear();
+      this.#contacts.set(key, hashes);
+    }
+    return hashes;
+  }
+}
+
+/** Whom a message was exchanged with. */
+function otherEnd({ from, to }: Stanza, side: Side): Jid {
+  return side === 'sender' ? to! : (from ?? Jid.of('', to!.domain, ''));
 }
 
 const ofStore = new WeakMap<Store, Messages>();
 
-/** The archives of a hub. */
-export function messagesOf(store: Store): Messages {
+/** The archives in a store. `failed` counts for who asks first. */
+export function messagesOf(store: Store, failed?: (error: unknown) => void): Messages {
   let messages = ofStore.get(store);
-  if (!messages) ofStore.set(store, (messages = new Messages(store)));
+  if (!messages) ofStore.set(store, (messages = new Messages(store, failed)));
   return messages;
 }
 
 /** The secret of the archives: it is made with them, and lost only with them. */
 function secretOf(store: Store): Uint8Array {
-  const row = store.prepare('SELECT secret FROM archive_state').get();
+  const row = store.prepare('SELECT secret FROM archive_secret').get();
   if (row) return row.secret as Uint8Array;
   const secret = randomBytes(32);
-  store.prepare('INSERT INTO archive_state (secret, indexed) VALUES (?, 0)').run(secret);
+  store.prepare('INSERT INTO archive_secret (secret) VALUES (?)').run(secret);
   return secret;
 }

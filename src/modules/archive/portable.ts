@@ -5,7 +5,7 @@ import type { Jid } from '../../xmpp/jid.ts';
 import { ns } from '../../xmpp/namespaces.ts';
 import { Stanza } from '../../xmpp/stanza.ts';
 import { pie, portion, stampOf } from '../portable.ts';
-import { messagesOf, type Selection } from './messages.ts';
+import { type Foreign, messagesOf, type Selection } from './messages.ts';
 import { portablePreferences } from './preferences.ts';
 import { withoutForgedIds } from './stable-ids.ts';
 
@@ -33,26 +33,27 @@ const list: PortableList = {
     return { entries, next: String(selection.after) };
   },
   keep(store, user, entries) {
-    const messages = messagesOf(store);
-    let wrong = 0;
-    for (const entry of entries) {
-      const forwarded = entry.child('forwarded', ns.forward);
-      const message = forwarded?.child('message', ns.client);
-      const at = forwarded ? stampOf(forwarded) : null;
-      const { id = '' } = entry.attrs;
-      const stanza = message && withoutForgedIds(Stanza.from(message), user);
-      const contact = stanza && contactOf(stanza, user);
-      const right = entry.is('result', ns.archive) && id !== '' && id.length <= longestId;
-      if (right && contact && at !== null) messages.adopt(user, contact, stanza, at, id);
-      else wrong++;
-    }
-    return wrong;
+    const messages = entries.map(entry => foreignIn(entry, user));
+    const right = messages.filter(message => message !== null);
+    messagesOf(store).adopt(user, right);
+    return messages.length - right.length;
   },
 };
 
-/** The other side's address. */
-function contactOf({ from, to }: Stanza, user: Jid): Jid | null {
-  return from === null || from.bare.equals(user) ? (to ?? from) : from;
+/** The message of a result as it stands in the user's archive: they are one of its ends. Null: it is none. */
+function foreignIn(entry: Element, user: Jid): Foreign | null {
+  const forwarded = entry.is('result', ns.archive) ? entry.child('forwarded', ns.forward) : null;
+  const message = forwarded?.child('message', ns.client);
+  const at = forwarded ? stampOf(forwarded) : null;
+  const { id = '' } = entry.attrs;
+  if (!message || at === null || id === '' || id.length > longestId) return null;
+  const stanza = withoutForgedIds(Stanza.from(message), user);
+  const sent = stanza.from?.bare.equals(user) ?? false;
+  // What a room or a domain's server reflects may name no recipient.
+  if (sent ? stanza.to === null : !stanza.to?.bare.equals(user)) {
+    return stanza.from ? { stanza: stanza.withTo(user), at, id } : null;
+  }
+  return { stanza, at, id };
 }
 
 export const portableArchive: Portable = {
@@ -60,6 +61,7 @@ export const portableArchive: Portable = {
   list,
   reread(store, user) {
     portablePreferences.reread(store, user);
-    messagesOf(store).reread(user);
+    messagesOf(store).settle();
   },
+  durable: store => messagesOf(store).durable(),
 };

@@ -14,7 +14,7 @@ import { defaultsFor } from './publisher.ts';
 
 type Note = (text: string) => void;
 
-export const portableNodes: Portable = {
+export const portablePersonal: Portable = {
   export(store, user) {
     const nodes = nodesOf({ store });
     const all = [...nodes.of(user.toString()).values()];
