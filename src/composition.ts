@@ -199,7 +199,10 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
   });
 
   const taken = (domain: string) => [bridges, components, groups].some(route => route.owns(Jid.of('', domain, '')));
-  void directories.followAliases(() => config, taken);
+  const settle = () => {
+    hub.config = config;
+  };
+  void directories.followAliases(() => config, taken, settle);
   const bridged = bridges.list().flatMap(({ domains }) => domains.split(' '));
   const others = [...bridged.filter(name => !hub.hosts(name)), ...config.components.keys()];
   const certificates = await Certificates.open(config, [...others, ...directories.groupDomains], log);
@@ -265,7 +268,7 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
       hub.config = config;
       services.configure(config);
       await certificates.cover(services.domains);
-      void directories.followAliases(() => config, taken);
+      void directories.followAliases(() => config, taken, settle);
       guard.perAddress = config.limits.connections.perAddress;
       guard.total = config.limits.connections.total;
       log.level = config.log.level;

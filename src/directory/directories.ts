@@ -19,6 +19,8 @@ export class Directories extends Map<string, Directory> {
   /** What the LDAP directories were made from: they are kept as long as that stays. */
   #made = '';
   #aliasTimer: NodeJS.Timeout | null = null;
+  /** The aliases that came from directories, and the configuration's that they were added to. */
+  #followed = { to: new Map<string, string>(), names: new Map<string, string>() };
   #closed = false;
 
   /** Throws ConfigError. No connection is made before somebody is looked up. */
@@ -75,26 +77,51 @@ export class Directories extends Map<string, Directory> {
   }
 
   /**
-   * Adds the names that directories give to the hosted domains (`associatedDomain`) to the configuration's aliases,
-   * now and then anew. Names that mean something already are left alone.
+   * Keeps the names that directories give to the hosted domains (`associatedDomain`) among the configuration's aliases,
+   * looking now and then anew; one that a directory no longer gives goes. Names that mean something already are left
+   * alone. Calls `changed` when the aliases have become others.
    */
-  async followAliases(config: () => Config, taken: (domain: string) => boolean): Promise<void> {
+  async followAliases(config: () => Config, taken: (domain: string) => boolean, changed = () => {}): Promise<void> {
     if (this.#aliasTimer) clearTimeout(this.#aliasTimer);
     for (const [domain, directory] of this) {
       try {
-        for (const alias of (await directory.aliases?.()) ?? []) {
-          const { domains, aliases } = config();
-          if (!domains.has(domain) || aliases.has(alias) || taken(alias)) continue;
-          aliases.set(alias, domain);
-          this.#log.info({ domain, alias }, 'the directory knows the domain by another name');
-        }
+        const given = (await directory.aliases?.()) ?? [];
+        if (this.#take(domain, given, config(), taken)) changed();
       } catch (error) {
         this.#log.warn({ domain, reason: (error as Error).message }, 'the domain’s other names are not known');
       }
     }
     if (this.#closed) return;
-    this.#aliasTimer = setTimeout(() => void this.followAliases(config, taken), 60_000);
+    this.#aliasTimer = setTimeout(() => void this.followAliases(config, taken, changed), 60_000);
     this.#aliasTimer.unref();
+  }
+
+  /** Makes the aliases of a domain those that its directory gives. True: they were others. */
+  #take(
+    domain: string,
+    given: readonly string[],
+    { domains, aliases }: Config,
+    taken: (domain: string) => boolean,
+  ): boolean {
+    // A configuration that was read anew has none of the directory's.
+    if (this.#followed.to !== aliases) this.#followed = { to: aliases, names: new Map() };
+    const { names } = this.#followed;
+    let differs = false;
+    for (const [alias, of] of [...names]) {
+      if (of !== domain || (given.includes(alias) && domains.has(domain))) continue;
+      names.delete(alias);
+      aliases.delete(alias);
+      differs = true;
+      this.#log.info({ domain, alias }, 'the directory no longer knows the domain by that name');
+    }
+    for (const alias of given) {
+      if (!domains.has(domain) || domains.has(alias) || aliases.has(alias) || taken(alias)) continue;
+      names.set(alias, domain);
+      aliases.set(alias, domain);
+      differs = true;
+      this.#log.info({ domain, alias }, 'the directory knows the domain by another name');
+    }
+    return differs;
   }
 
   close(): void {

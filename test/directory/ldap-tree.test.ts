@@ -6,6 +6,7 @@ import type { Directories } from '../../src/directory/directories.ts';
 import { parseMemberUrl } from '../../src/directory/ldap/member-url.ts';
 import { child, isWithin, normalName, parseName } from '../../src/directory/ldap/name.ts';
 import { keysOf } from '../../src/directory/ldap/stored-keys.ts';
+import { parseConfig } from '../../src/hub/config.ts';
 import type { Groups } from '../../src/hub/directory.ts';
 import { type LdapStandIn, startLdapStandIn } from '../support/ldap.ts';
 import { type OpenOptions, openDirectories } from '../support/open-directories.ts';
@@ -49,6 +50,49 @@ describe('an LDAP tree', () => {
       assert.deepEqual(await sales.aliases?.(), layout === 'dc-tree' ? ['vendite.test'] : []);
     });
   }
+
+  it('takes aliases and domains along when they go, and brings them back', async () => {
+    const section = 'layout: organisations, base: "o=isp", cache: 0s';
+    const { server, directories } = await open(fixture('organisations.ldif'), section, { domains });
+    const config = parseConfig('domains: { hub.test: { aliases: [own.hub.test] }, sales.test: {} }', 'isthmus.yaml');
+    let changes = 0;
+    const follow = () =>
+      directories.followAliases(
+        () => config,
+        () => false,
+        () => changes++,
+      );
+    const aliases = () => [...config.aliases.keys()];
+    await follow();
+    assert.deepEqual(aliases(), ['own.hub.test', 'chat.hub.test']);
+    const [dn, entry] = [...server.entries].find(([, { attributes }]) =>
+      attributes.get('associateddomain')?.values.some(value => String(value) === 'chat.hub.test'),
+    )!;
+    const names = entry.attributes.get('associateddomain')!;
+    const before = names.values;
+    names.values = before.map(value => (String(value) === 'chat.hub.test' ? Buffer.from('talk.hub.test') : value));
+    await follow();
+    assert.deepEqual(aliases(), ['own.hub.test', 'talk.hub.test']);
+    // A directory that cannot be asked takes nothing away.
+    const hub = directories.get('hub.test')!;
+    Object.assign(hub, { aliases: () => Promise.reject(new Error('it does not answer')) });
+    await follow();
+    assert.deepEqual(aliases(), ['own.hub.test', 'talk.hub.test']);
+    Reflect.deleteProperty(hub, 'aliases');
+    server.entries.delete(dn);
+    await follow();
+    assert.deepEqual(aliases(), ['own.hub.test']);
+    assert.equal(await hub.find('romeo'), null);
+    assert.equal(await hub.verify('romeo', 'rose'), false);
+    server.entries.set(dn, { ...entry });
+    names.values = before;
+    await follow();
+    assert.deepEqual(aliases(), ['own.hub.test', 'chat.hub.test']);
+    assert.equal(await hub.verify('romeo', 'rose'), true);
+    assert.equal(changes, 4);
+    await follow();
+    assert.equal(changes, 4);
+  });
 
   it('keeps the people of another domain out of a group', async () => {
     const section = 'layout: dc-tree, base: "o=isp", domain-root: "o=internet", groups: {}';

@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { parseName } from '../../src/directory/ldap/name.ts';
+import { Jid } from '../../src/xmpp/jid.ts';
 import { ns } from '../../src/xmpp/namespaces.ts';
 import { refusal, runs } from '../support/administration.ts';
 import { type Client, type ClientOptions, connectClient } from '../support/client.ts';
@@ -166,6 +168,39 @@ directories:
     const mercutio = await login('mercutio');
     await mercutio.hears('Peace!');
     await mercutio.close();
+  });
+
+  it('takes nothing that people write for syntax', async () => {
+    const romeo = await login('romeo');
+    const hostile = ['*)(cn=*', 'verona)(objectClass=*', '\\2a', 'a,ou=groups', 'verona#', 'x+cn=y'];
+    for (const text of hostile) {
+      const before = ldap.operations.length;
+      const group = Jid.tryParse(`${text}@groups.hub.test`);
+      if (group) {
+        await romeo.sends(`<message to='${group.escaped}' id='h'><body>?</body></message>`);
+        assert.equal((await romeo.receives(e => e.attrs.id === 'h')).attrs.type, 'error', text);
+      }
+      const fields = ['first', 'last', 'nick', 'email'].map(name => `<${name}>${text}</${name}>`).join('');
+      const found = await romeo.asks('set', `<query xmlns='${ns.search}'>${fields}</query>`, 'hub.test');
+      assert.deepEqual(found.child('query', ns.search)?.all('item') ?? [], [], text);
+      await assert.rejects(login(text), text);
+      for (const operation of ldap.operations.slice(before)) {
+        const base = operation.split(' ')[1];
+        assert.match(base, /^("")?$|dc=hub,dc=test$/, operation);
+      }
+    }
+    const known = new Set(ldap.entries.keys());
+    for (const text of ['x,ou=groups', 'x+uid=romeo', '#04', 'x\\2c', '"x"', ' x', 'x;y', 'x=y']) {
+      // Some are no address at all.
+      await hub.accounts.add(`${text}@hub.test`, 'a password)(x=*').catch(() => {});
+    }
+    assert.ok(ldap.entries.size > known.size);
+    for (const dn of ldap.entries.keys()) {
+      if (known.has(dn)) continue;
+      assert.equal(parseName(dn)?.length, 4, dn);
+      ldap.entries.delete(dn);
+    }
+    await romeo.close();
   });
 
   it('keeps groups to the people of the domain', async () => {
