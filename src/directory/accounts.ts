@@ -4,6 +4,7 @@ import type { Directory, Person, PersonQuery, WritableDirectory } from '../hub/d
 import type { Row, Store } from '../hub/store.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
+import { SaslError } from '../xmpp/sasl/sasl.ts';
 import { makeScramKeys, matchesScramKeys, type ScramHash, type ScramKeys } from '../xmpp/sasl/scram.ts';
 
 const schema = [
@@ -96,7 +97,7 @@ export function createAccounts(store: Store, domain: string): Accounts {
       async add(user, password) {
         const prepared = prepare(user, domain);
         if (find(prepared)) throw new StanzaError('conflict', `${prepared}@${domain} exists already`);
-        const [sha1, sha256] = await Promise.all(hashes.map(hash => makeScramKeys(password, hash)));
+        const [sha1, sha256] = await keysFor(password);
         if (find(prepared)) throw new StanzaError('conflict', `${prepared}@${domain} exists already`);
         store
           .prepare('INSERT INTO accounts (domain, user, created, sha1, sha256) VALUES (?, ?, ?, ?, ?)')
@@ -115,7 +116,7 @@ export function createAccounts(store: Store, domain: string): Accounts {
         await store.durable();
       },
       async setPassword(user, password) {
-        const [sha1, sha256] = await Promise.all(hashes.map(hash => makeScramKeys(password, hash)));
+        const [sha1, sha256] = await keysFor(password);
         const { changes } = store
           .prepare('UPDATE accounts SET sha1 = ?, sha256 = ? WHERE domain = ? AND user = ?')
           .run(pack(sha1), pack(sha256), domain, prepare(user, domain));
@@ -139,6 +140,17 @@ export function createAccounts(store: Store, domain: string): Accounts {
 }
 
 const nothing = new Uint8Array(0);
+
+/** Rejects with a StanzaError `not-acceptable` where the password cannot be one. */
+async function keysFor(password: string): Promise<ScramKeys[]> {
+  try {
+    return await Promise.all(hashes.map(hash => makeScramKeys(password, hash)));
+  } catch (error) {
+    if (error instanceof SaslError) throw new StanzaError('not-acceptable', error.text);
+    throw error;
+  }
+}
+
 /** Free text is looked for anywhere; in a query, `*` stands for anything. */
 function matching(query: string | PersonQuery): { sql: string; values: string[] } {
   const escaped = (text: string) => text.replace(/[\\%_]/g, '\\$&');

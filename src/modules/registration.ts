@@ -25,21 +25,22 @@ export const registration: Module = {
   start(hub) {
     const counter = new RegistrationCounter();
     hub.feature('domain', ns.register);
-    hub.iq(ns.register, 'query', 'own-account', request => discreet(request.stanza, manage(hub, request)));
+    hub.iq(ns.register, 'query', 'own-account', request => discreet(hub, request.stanza, manage(hub, request)));
     hub.iq(ns.register, 'query', 'domain', request => {
       const own = request.session && request.from.domain === request.to.domain;
-      return discreet(request.stanza, own ? manage(hub, request) : refuseStranger(request));
+      return discreet(hub, request.stanza, own ? manage(hub, request) : refuseStranger(request));
     });
     hub.registrar = (domain, stanza, query, remote) =>
-      discreet(stanza, register(hub, counter, { domain, stanza, query, remote }));
+      discreet(hub, stanza, register(hub, counter, { domain, stanza, query, remote }));
   },
 };
 
 /** An error does not repeat what it answers: that is a password (XEP-0077 §3.3). */
-function discreet<T>(stanza: Stanza, answer: Promise<T>): Promise<T | Stanza> {
+function discreet<T>(hub: Hub, stanza: Stanza, answer: Promise<T>): Promise<T | Stanza> {
   return answer.catch(error => {
-    if (!(error instanceof StanzaError)) throw error;
-    return stanza.without(() => true).refuse(error);
+    const known = error instanceof StanzaError;
+    if (!known) hub.log.error({ err: error }, 'a registration failed');
+    return stanza.without(() => true).refuse(known ? error : new StanzaError('internal-server-error'));
   });
 }
 

@@ -106,6 +106,12 @@ describe('in-band registration', () => {
     assert.equal(await set(`${named}<password>behind</password>`, 'other.test'), 'service-unavailable');
     assert.equal(await set('<remove/>', 'other.test'), 'registration-required');
     assert.equal(await set('<remove/>', 'juliet@hub.test'), 'service-unavailable');
+    const mixed = await ask(nurse, 'set', `${named}<password>\u200fal\u00adarm</password>`);
+    assert.equal(refusal(mixed), 'not-acceptable');
+    assert.doesNotMatch(String(mixed), /arm/);
+    await assert.rejects(hub.accounts.add('peter@hub.test', '\u00ad'), {
+      message: /characters that no password can have/,
+    });
     assert.equal((await ask(nurse, 'set', `${named}<password>behind</password>`, 'hub.test')).attrs.type, 'result');
     await nurse.close();
     await (await hub.client('nurse@hub.test', { password: 'behind', security: 'plain' })).close();
