@@ -11,6 +11,7 @@ import { SaslError } from '../xmpp/sasl/sasl.ts';
 import type { Bindings } from '../xmpp/sasl/scram.ts';
 import type { StreamHeader } from '../xmpp/scanner.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
+import { speaksXmpp } from '../xmpp/start-tag.ts';
 import { type Ending, Stream } from '../xmpp/stream.ts';
 import { bareLimits, limitsElement, patience } from './limits.ts';
 import { failed } from './resumption.ts';
@@ -77,7 +78,7 @@ export class Negotiation {
     if (this.#user !== null && domain !== this.#domain) {
       return this.stream.close(new StreamError('host-unknown', 'the domain changed within the stream'));
     }
-    if (!/^1\.\d+$/.test(header.attrs.version ?? '')) return this.stream.close(new StreamError('unsupported-version'));
+    if (!speaksXmpp(header)) return this.stream.close(new StreamError('unsupported-version'));
     this.#domain = domain;
     this.stream.sendFeatures(this.#features());
   }
