@@ -1,8 +1,10 @@
 // A client's way from connection to bound session: TLS, SASL, resource binding or resumption (RFC 6120 §5–§7).
+
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
+import { toldOf } from '../hub/failure.ts';
 import { type Element, el } from '../xmpp/element.ts';
-import { StanzaError, StreamError } from '../xmpp/errors.ts';
+import { StreamError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import { channelBindings } from '../xmpp/sasl/channel-binding.ts';
@@ -243,7 +245,7 @@ export class Negotiation {
     }
     this.stream.hold();
     void registrar(this.#domain, stanza, query, this.stream.remote)
-      .catch(error => stanza.refuse(error instanceof StanzaError ? error : new StanzaError('internal-server-error')))
+      .catch(error => stanza.refuse(toldOf(error)))
       .then(answer => {
         this.stream.send(answer);
         this.stream.release();

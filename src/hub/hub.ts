@@ -1,4 +1,5 @@
 // The kernel: what modules register with, and who answers an IQ that is addressed to the server itself.
+
 import { randomBytes } from 'node:crypto';
 import type { Element } from '../xmpp/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
@@ -8,6 +9,7 @@ import { Stanza } from '../xmpp/stanza.ts';
 import { type AdHocCommand, AdHocCommands } from './ad-hoc.ts';
 import { type Config, meantBy } from './config.ts';
 import type { Directory } from './directory.ts';
+import { toldOf } from './failure.ts';
 import type { Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import type {
@@ -387,7 +389,7 @@ export class Kernel implements Hub {
   #errorFor(stanza: Stanza, error: unknown): Stanza {
     if (error instanceof StanzaError) return stanza.refuse(error);
     this.log.error({ err: error, child: stanza.firstChild }, 'an IQ handler failed');
-    return stanza.error('internal-server-error');
+    return stanza.refuse(toldOf(error));
   }
 }
 
