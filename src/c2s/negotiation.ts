@@ -1,5 +1,4 @@
 // A client's way from connection to bound session: TLS, SASL, resource binding or resumption (RFC 6120 §5–§7).
-
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { toldOf } from '../hub/failure.ts';

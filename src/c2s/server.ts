@@ -1,5 +1,4 @@
 // Client connections: from accepted socket to bound session, and what a session's client may send.
-
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { SecureContext } from 'node:tls';

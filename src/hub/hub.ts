@@ -1,5 +1,4 @@
 // The kernel: what modules register with, and who answers an IQ that is addressed to the server itself.
-
 import { randomBytes } from 'node:crypto';
 import type { Element } from '../xmpp/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';

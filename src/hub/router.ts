@@ -1,5 +1,4 @@
 // The ordered list of routes a stanza is offered to, and the filters it passes before.
-
 import { StanzaError } from '../xmpp/errors.ts';
 import type { Jid } from '../xmpp/jid.ts';
 import type { Stanza } from '../xmpp/stanza.ts';

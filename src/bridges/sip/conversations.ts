@@ -1,5 +1,4 @@
 // Messages across the bridge: one at a time and in order for each pair of people, with what comes back of each (RFC 7572).
-
 import { randomBytes } from 'node:crypto';
 import { toldOf } from '../../hub/failure.ts';
 import { el } from '../../xmpp/element.ts';

@@ -1,5 +1,4 @@
 // What the parts of a SIP bridge share: the way to XMPP, the engine, the ledger, and what is counted.
-
 import { isIP } from 'node:net';
 import { toldOf } from '../../hub/failure.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
