@@ -67,10 +67,11 @@ async function set(hub: Hub, { from, query }: Request): Promise<null> {
   const named = Jid.tryParse(asked.attrs.jid ?? '');
   if (!named) throw new StanzaError('jid-malformed', 'the item has no usable jid');
   const contact = meantBy(named, hub.config);
+  const { from: visible = false, groups: grouped = [] } = rostersOf(hub).item(from, contact) ?? {};
   if (asked.attrs.subscription === 'remove') remove(hub, from, contact);
   else put(hub, from, contact, asked);
   await hub.store.durable();
-  hub.emit('roster-changed', from.bare, contact.bare);
+  hub.emit('roster-changed', from.bare, contact.bare, { from: visible, groups: grouped });
   return null;
 }
 

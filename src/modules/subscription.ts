@@ -114,7 +114,7 @@ export async function sendSubscription(hub: Hub, received: Stanza, type: Subscri
     if (listed) item.listed = true;
     rosters.save(user, item, item.listed);
     await hub.store.durable();
-    if (item.listed) hub.emit('roster-changed', user, contact);
+    if (item.listed) hub.emit('roster-changed', user, contact, { from: before.from, groups: item.groups });
   }
   if (!passes) return;
   await hub.router.route(received.withAddresses(user, contact), hubOrigin);
@@ -144,7 +144,7 @@ export async function receiveSubscription(hub: Hub, received: Stanza, type: Subs
   }
   for (const session of takers) session.send(stanza);
   const visible = before.to !== item.to || before.from !== item.from || before.ask !== item.ask;
-  if (visible && item.listed) hub.emit('roster-changed', user, contact);
+  if (visible && item.listed) hub.emit('roster-changed', user, contact, { from: before.from, groups: item.groups });
   if (reply) {
     await hub.router.route(Stanza.of('presence', { from: user, to: contact, type: reply }), hubOrigin);
     sendPresence(hub, user, contact);
