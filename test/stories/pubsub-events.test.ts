@@ -38,7 +38,7 @@ describe('the events of a node', () => {
     idsIn(await reader.asks('get', asked(`<items node='${node}'>${inside}</items>`), at));
 
   before(async () => {
-    hub = await startTestHub(['hub.test']);
+    hub = await startTestHub(['hub.test', 'other.test'], { yaml: 'cross-domain: { policy: open }' });
     owner = await hub.client('owner@hub.test');
     reader = await hub.client('reader@hub.test');
   });
@@ -153,6 +153,36 @@ describe('the events of a node', () => {
     assert.equal(eventOf(await hearsOf(phone, 'on_sub_and_presence'))?.child('item')?.attrs.id, 'a');
     await phone.hasNot(e => eventOf(e) !== undefined);
     await phone.close();
+  });
+
+  it('end for addresses that are gone, and not for those that cannot be reached for now', async () => {
+    await create('bouncing');
+    await subscribe('bouncing', '', reader.jid);
+    const bounces = async (id: string, error: string) =>
+      reader.sends(`<message type='error' to='${at}' id='${id}'><error ${error}</error></message>`);
+    const condition = (name: string) => `<${name} xmlns='${ns.stanzaErrors}'/>`;
+    await publish('bouncing', 'a');
+    const { id } = (await hearsOf(reader, 'bouncing')).attrs;
+    await bounces(id, `type='wait'>${condition('remote-server-timeout')}`);
+    await bounces(id, `type='cancel'>${condition('remote-server-not-found')}`);
+    await bounces('unheard-of', `type='cancel'>${condition('item-not-found')}`);
+    await publish('bouncing', 'b');
+    assert.equal((await hears('bouncing')).child('item')?.attrs.id, 'b');
+    await bounces(id, `type='cancel'>${condition('item-not-found')}`);
+    await publish('bouncing', 'c');
+    await silent();
+  });
+
+  it('come to users of all domains here as they come back', async () => {
+    const neighbour = await hub.client('neighbour@other.test');
+    await create('town', { send_last_published_item: 'on_sub_and_presence' });
+    await neighbour.asks('set', asked(`<subscribe node='town' jid='neighbour@other.test'/>`), at);
+    await publish('town', 'a');
+    await hearsOf(neighbour, 'town');
+    await neighbour.close();
+    const back = await hub.client('neighbour@other.test');
+    assert.equal(eventOf(await hearsOf(back, 'town'))?.child('item')?.attrs.id, 'a');
+    await back.close();
   });
 
   it('come as messages of the type that the node says', async () => {
