@@ -80,7 +80,7 @@ export class ClientSession implements Session {
       this.stream?.send(stanza);
       return;
     }
-    if (!this.management.keep(stanza)) return this.#keeper.overflowed(this, stanza);
+    if (!this.management.keep(stanza, this.stream !== null)) return this.#keeper.overflowed(this, stanza);
     if (this.stream === null) return this.#keeper.waits(this, stanza);
     this.stream.send(stanza);
     this.management.request(this.stream);

@@ -1,5 +1,5 @@
 // Ad-hoc commands (XEP-0050) of one entity: who may run them, the form each asks with, and what it answers.
-import { randomBytes } from 'node:crypto';
+import { createHmac, randomBytes } from 'node:crypto';
 import { type Element, el } from '../xmpp/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import { type Form, type FormValues, formElement, readForm } from '../xmpp/form.ts';
@@ -17,15 +17,22 @@ export interface AdHocCommand {
   allowed?(from: Jid, at: Jid): boolean | Promise<boolean>;
   /** What it asks for. Absent: it runs at once. */
   form?(from: Jid, at: Jid): Form | Promise<Form>;
-  /** Does it. Gives a note for the user, or a result form. Throws a StanzaError whose text says what was wrong. */
+  /**
+   * Does it. Gives a note for the user, or a result form. Throws a StanzaError whose text says what was wrong, or a
+   * CommandFailure.
+   */
   run(values: FormValues, from: Jid, at: Jid): string | Form | null | Promise<string | Form | null>;
 }
 
+/** A form that somebody has before them. */
 interface Asked {
-  node: string;
-  from: string;
   until: number;
+  /** The fields that have to be filled in. */
+  required: string[];
 }
+
+/** The command has run and did not succeed: its message becomes a note, not an error (XEP-0050 §4.5). */
+export class CommandFailure extends Error {}
 
 /** How long a form may stay open, and how many may be open at once. */
 const patience = 30 * 60_000;
@@ -35,6 +42,8 @@ const nothing: FormValues = new Map();
 export class AdHocCommands {
   readonly #commands = new Map<string, AdHocCommand>();
   readonly #asked = new Map<string, Asked>();
+  /** Makes a session's id tell whose it is: one that is over is known without being remembered. */
+  readonly #secret = randomBytes(32);
 
   add(command: AdHocCommand): void {
     this.#commands.set(command.node, command);
@@ -62,28 +71,32 @@ export class AdHocCommands {
     return (await permitted(command, from, at)) ? command.name : null;
   }
 
-  /** Answers an IQ that carries `<command/>`: the payload of the result. Throws StanzaError (XEP-0050 §4.1). */
-  async execute(stanza: Stanza): Promise<Element> {
+  /**
+   * Answers an IQ that carries `<command/>`: the payload of the result. It is run at `at`, which is the address that
+   * was asked where nothing else is said. Throws StanzaError (XEP-0050 §4.4).
+   */
+  async execute(stanza: Stanza, at = stanza.to): Promise<Element> {
     const request = stanza.child('command', ns.commands);
-    const { from, to } = stanza;
-    if (!request || !from || !to || stanza.type !== 'set') throw new StanzaError('bad-request');
+    const { from } = stanza;
+    if (!request || !from || !at || stanza.type !== 'set') throw new StanzaError('bad-request');
     const node = request.attrs.node ?? '';
     const command = this.#commands.get(node);
-    if (!command || !this.has(node, to)) throw new StanzaError('item-not-found', 'there is no such command');
-    if (!(await permitted(command, from, to))) throw new StanzaError('forbidden', 'this command is not for you');
+    if (!command || !this.has(node, at)) throw new StanzaError('item-not-found', 'there is no such command');
+    if (!(await permitted(command, from, at)))
+      throw new StanzaError('forbidden', 'this command is not for you', 'cancel');
     const { sessionid, action = 'execute' } = request.attrs;
     if (!['execute', 'complete', 'next', 'cancel', 'prev'].includes(action)) throw problem('malformed-action');
     if (sessionid === undefined) {
       // Without a session there is nothing to go on with, back from or out of.
       if (action !== 'execute') throw problem('bad-action');
-      return this.#begin(command, from, to);
+      return this.#begin(command, from, at);
     }
+    const [nonce] = sessionid.split('.');
+    if (sessionid !== this.#sessionId(nonce, node, from, at)) throw problem('bad-sessionid');
     const asked = this.#asked.get(sessionid);
-    if (!asked || asked.node !== node || asked.from !== from.toString()) throw problem('bad-sessionid');
-    if (asked.until < Date.now()) {
+    if (!asked || asked.until < Date.now()) {
       this.#asked.delete(sessionid);
-      const expired = el('session-expired', ns.commands);
-      throw new StanzaError('not-allowed', 'that was open for too long', 'cancel', expired);
+      throw new StanzaError('not-allowed', 'that is over', 'cancel', el('session-expired', ns.commands));
     }
     if (action === 'cancel') {
       this.#asked.delete(sessionid);
@@ -93,18 +106,26 @@ export class AdHocCommands {
     if (action === 'prev' || action === 'next') throw problem('bad-action');
     const values = submitted(request.child('x', ns.data));
     if (!values) throw problem('bad-payload');
-    const result = await command.run(values, from, to);
+    const missing = asked.required.filter(name => !values.get(name)?.some(value => value.trim() !== ''));
+    if (missing.length > 0) throw problem('bad-payload', `nothing is said of ${missing.join(', ')}`);
+    // Taken back first, so that it is done once however often the form is sent; who is refused may try again.
     this.#asked.delete(sessionid);
-    return completed(node, sessionid, result);
+    try {
+      return await this.#run(command, sessionid, values, from, at);
+    } catch (error) {
+      this.#asked.set(sessionid, asked);
+      throw error;
+    }
   }
 
   async #begin(command: AdHocCommand, from: Jid, at: Jid): Promise<Element> {
     const { node } = command;
-    const sessionid = randomBytes(12).toString('base64url');
-    if (!command.form) return completed(node, sessionid, await command.run(nothing, from, at));
+    const sessionid = this.#sessionId(randomBytes(12).toString('base64url'), node, from, at);
+    if (!command.form) return this.#run(command, sessionid, nothing, from, at);
     const form = await command.form(from, at);
     this.#forget();
-    this.#asked.set(sessionid, { node, from: from.toString(), until: Date.now() + patience });
+    const required = form.fields.filter(field => field.required).map(field => field.var ?? '');
+    this.#asked.set(sessionid, { until: Date.now() + patience, required });
     return el(
       'command',
       ns.commands,
@@ -112,6 +133,23 @@ export class AdHocCommands {
       el('actions', ns.commands, { execute: 'complete' }, el('complete', ns.commands)),
       formElement('form', form),
     );
+  }
+
+  async #run(command: AdHocCommand, sessionid: string, values: FormValues, from: Jid, at: Jid): Promise<Element> {
+    try {
+      const result = await command.run(values, from, at);
+      const note = typeof result === 'string' ? noteElement('info', result) : null;
+      const form = result !== null && typeof result !== 'string' ? formElement('result', result) : null;
+      return completed(command.node, sessionid, note ?? form);
+    } catch (error) {
+      if (!(error instanceof CommandFailure)) throw error;
+      return completed(command.node, sessionid, noteElement('error', error.message));
+    }
+  }
+
+  #sessionId(nonce: string, ...parts: (Jid | string)[]): string {
+    const hmac = createHmac('sha256', this.#secret).update([nonce, ...parts].join('\0'));
+    return `${nonce}.${hmac.digest('base64url').slice(0, 16)}`;
   }
 
   /** Lets go of forms that nobody sent back, the oldest first. */
@@ -133,16 +171,14 @@ function permitted(command: AdHocCommand, from: Jid, at: Jid): boolean | Promise
   return command.allowed?.(from, at) ?? true;
 }
 
-function completed(node: string, sessionid: string, result: string | Form | null): Element {
-  return el(
-    'command',
-    ns.commands,
-    { node, sessionid, status: 'completed' },
-    typeof result === 'string' ? el('note', ns.commands, { type: 'info' }, result) : null,
-    result !== null && typeof result !== 'string' ? formElement('result', result) : null,
-  );
+function completed(node: string, sessionid: string, payload: Element | null): Element {
+  return el('command', ns.commands, { node, sessionid, status: 'completed' }, payload);
 }
 
-function problem(name: 'malformed-action' | 'bad-action' | 'bad-payload' | 'bad-sessionid'): StanzaError {
-  return new StanzaError('bad-request', '', 'modify', el(name, ns.commands));
+function noteElement(type: 'info' | 'error', text: string): Element {
+  return el('note', ns.commands, { type }, text);
+}
+
+function problem(name: 'malformed-action' | 'bad-action' | 'bad-payload' | 'bad-sessionid', text = ''): StanzaError {
+  return new StanzaError('bad-request', text, 'modify', el(name, ns.commands));
 }

@@ -3,10 +3,10 @@ import { randomBytes } from 'node:crypto';
 import type { Element } from '../xmpp/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import type { Form } from '../xmpp/form.ts';
-import { Jid } from '../xmpp/jid.ts';
+import type { Jid } from '../xmpp/jid.ts';
 import { Stanza } from '../xmpp/stanza.ts';
 import { type AdHocCommand, AdHocCommands } from './ad-hoc.ts';
-import type { Config } from './config.ts';
+import { type Config, meantBy } from './config.ts';
 import type { Directory } from './directory.ts';
 import type { Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
@@ -109,13 +109,14 @@ export class Kernel implements Hub {
       'kind',
       'origin',
     ]);
-    const counts = new Map<string, { add(n?: number): void }>();
+    const counts = new Map<string, Map<string, { add(n?: number): void }>>();
     this.router = new Router(routes, {
       entering: stanza => this.#unalias(stanza),
       routed: (stanza, origin) => {
-        const key = stanza.name + origin.kind;
-        let count = counts.get(key);
-        if (!count) counts.set(key, (count = stanzas.bind(stanza.name, origin.kind)));
+        let ofKind = counts.get(origin.kind);
+        if (!ofKind) counts.set(origin.kind, (ofKind = new Map()));
+        let count = ofKind.get(stanza.name);
+        if (!count) ofKind.set(stanza.name, (count = stanzas.bind(stanza.name, origin.kind)));
         count.add();
       },
       failed: (error, stanza, origin) =>
@@ -253,7 +254,7 @@ export class Kernel implements Hub {
 
   command(command: AdHocCommand): void {
     const gate = this.#starting;
-    this.commands.add({ offered: at => isOpen(gate, at.domain), ...command });
+    this.commands.add({ ...command, offered: at => isOpen(gate, at.domain) && (command.offered?.(at) ?? true) });
   }
 
   streamFeature(what: Element | ((domain: string) => Element | null)): void {
@@ -302,10 +303,7 @@ export class Kernel implements Hub {
    */
   answer(stanza: Stanza, origin: Origin): void | Promise<void> {
     if (!stanza.isRequest) return this.#answered(stanza);
-    const first = stanza.firstChild;
-    if (!first || stanza.index.length === 0 || !stanza.id) {
-      return this.#reply(stanza, stanza.error('bad-request', 'a request has an id and one child element'));
-    }
+    const first = stanza.firstChild!;
     const registered = this.#handlers
       .get(`${first.name} ${first.ns}`)
       ?.find(({ gate, what }) => isOpen(gate, stanza.to!.domain) && admits(what.scope, stanza, origin))?.what;
@@ -362,12 +360,11 @@ export class Kernel implements Hub {
     this.#moments.clear();
   }
 
-  /** An address in an associated domain (`aliases`) means the one in the domain it is associated with. */
   #unalias(stanza: Stanza): Stanza {
     const to = stanza.to!;
-    const domain = this.config.aliases.get(to.domain);
-    if (domain === undefined) return stanza;
-    const real = stanza.withTo(Jid.of(to.local, domain, to.resource));
+    const meant = meantBy(to, this.config);
+    if (meant === to) return stanza;
+    const real = stanza.withTo(meant);
     if (real.isRequest) this.#askedAs.set(real, to);
     return real;
   }

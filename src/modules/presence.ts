@@ -37,9 +37,7 @@ function sent(hub: Hub, session: Session, stanza: Stanza): boolean | Promise<boo
     return sendSubscription(hub, stanza, type).then(() => true);
   }
   if (type === 'probe') return to === null;
-  if (type !== '' && type !== 'unavailable' && type !== 'error') {
-    throw new StanzaError('bad-request', `there is no presence of type ${type.slice(0, 40)}`);
-  }
+  if (type !== '' && type !== 'unavailable' && type !== 'error') throw unknownType(type);
   if (to) {
     if (type !== 'error') noteDirected(session, to, type === '');
     return false;
@@ -62,6 +60,10 @@ function sent(hub: Hub, session: Session, stanza: Stanza): boolean | Promise<boo
   composition.refresh(session.jid, session);
   if (receptive) hub.emit('session-receptive', session);
   return true;
+}
+
+function unknownType(type: string): StanzaError {
+  return new StanzaError('bad-request', `there is no presence of type ${type.slice(0, 40)}`);
 }
 
 /** RFC 6121 §4.7.2.3. Throws a StanzaError for what is no priority. */
@@ -125,6 +127,16 @@ function goUnavailable(hub: Hub, session: Session, stanza: Stanza): void {
   hub.emit('session-unavailable', session, stanza);
 }
 
+/** Ends the directed presence of a session to addresses that `covers` names, with this stanza (RFC 6121 §4.6.3). */
+export function endDirectedTo(hub: Hub, session: Session, covers: (to: Jid) => boolean, stanza: Stanza): void {
+  const known = session.notes.get(directed) as Map<string, Jid> | undefined;
+  for (const [key, to] of known ?? []) {
+    if (!covers(to)) continue;
+    known!.delete(key);
+    void hub.router.route(stanza.withTo(to), hubOrigin);
+  }
+}
+
 /** Those who got directed presence, and do not get broadcasts, learn of its end (RFC 6121 §4.6.3). */
 function endDirected(hub: Hub, session: Session, stanza: Stanza): void {
   const known = session.notes.get(directed) as Map<string, Jid> | undefined;
@@ -139,20 +151,30 @@ function endDirected(hub: Hub, session: Session, stanza: Stanza): void {
 /** A presence stanza for a local account. True: it is dealt with. */
 function received(hub: Hub, stanza: Stanza): boolean | Promise<boolean> {
   const { type, to, from } = stanza;
-  if (!to || !from) return true;
-  if (to.isDomain) return true;
+  if (!to || !from || to.isDomain) return true;
   if (isSubscription(type)) return receiveSubscription(hub, stanza, type).then(() => true);
-  if (type === 'probe') return answerProbe(hub, stanza).then(() => true);
-  if (type === 'error') {
-    noteFailure(hub, stanza);
-    return to.resource === '';
+  switch (type) {
+    case 'probe':
+      noteRecovery(hub, stanza);
+      return answerProbe(hub, stanza).then(() => true);
+    case 'error':
+      noteFailure(hub, stanza);
+      if (to.resource === '') returnRequest(hub, stanza);
+      return to.resource === '';
+    case '':
+      noteRecovery(hub, stanza);
+      break;
+    case 'unavailable':
+      break;
+    default:
+      throw unknownType(type);
   }
   if (to.resource !== '') return false;
   for (const session of hub.sessions.of(to)) if (session.presence) session.send(stanza);
   return true;
 }
 
-/** A contact that cannot be reached gets no further broadcasts of this session (RFC 6121 §4.4.2). */
+/** A contact that cannot be reached gets no further broadcasts of this session until it is heard of (RFC 6121 §4.4.2). */
 function noteFailure(hub: Hub, stanza: Stanza): void {
   const session = hub.sessions.get(stanza.to!);
   if (!session) return;
@@ -161,13 +183,34 @@ function noteFailure(hub: Hub, stanza: Stanza): void {
   if (known.size < mostDirected) known.add(stanza.from!.bare.toString());
 }
 
+/** A contact shows that it is there (again): it gets the broadcasts, and the presence that it has missed. */
+function noteRecovery(hub: Hub, { from, to, type }: Stanza): void {
+  const contact = from!.bare;
+  for (const session of hub.sessions.of(to!)) {
+    const silent = session.notes.get(failed) as Set<string> | undefined;
+    if (!silent?.delete(contact.toString()) || !session.presence) continue;
+    // A probe is answered anyway.
+    const wanted = type === '' && rostersOf(hub).item(to!, contact)?.from === true;
+    if (wanted) void hub.router.route(compositionOf(hub).shown(session).withTo(contact), hubOrigin);
+  }
+}
+
+/** A subscription request that could not be delivered comes back to the user's clients (RFC 6121 §3.1.2). */
+function returnRequest(hub: Hub, error: Stanza): void {
+  if (!rostersOf(hub).item(error.to!, error.from!)?.ask) return;
+  for (const session of hub.sessions.of(error.to!)) if (session.interested || session.presence) session.send(error);
+}
+
 /** RFC 6121 §4.3.2. */
 async function answerProbe(hub: Hub, probe: Stanza): Promise<void> {
   const user = probe.to!;
   const watcher = probe.from!;
   const answer = (stanza: Stanza) => hub.router.route(stanza, hubOrigin);
   const own = watcher.bare.equals(user.bare);
-  if (!own && !rostersOf(hub).item(user, watcher)?.from) {
+  const item = rostersOf(hub).item(user, watcher);
+  if (!own && !item?.from) {
+    // That would answer the request that the user has yet to answer.
+    if (item && item.pending !== null) return;
     return answer(Stanza.of('presence', { from: user.bare, to: watcher.bare, type: 'unsubscribed' }));
   }
   const available = hub.sessions.of(user).filter(session => session.presence !== null);

@@ -47,6 +47,21 @@ const attacks: readonly Attack[] = [
     answer: /<iq [^>]*type='error'.*<not-authorized/,
     harmless: true,
   },
+  ...['witness@capulet.test', 'montague.test', 'mallory@montague.test'].map(
+    (to): Attack => ({
+      name: `a request to ${to}`,
+      states: ['authenticated'],
+      send: `<iq type='get' id='r' to='${to}'><ping xmlns='${ns.ping}'/></iq>`,
+      answer: /<stream:error><not-authorized/,
+    }),
+  ),
+  {
+    name: 'a request to the server',
+    states: ['authenticated'],
+    send: `<iq type='get' id='r' to='capulet.test'><ping xmlns='${ns.ping}'/></iq>`,
+    answer: /<iq [^>]*type='error'.*<not-authorized/,
+    harmless: true,
+  },
   {
     name: 'a resource that is none',
     states: ['authenticated'],
@@ -58,7 +73,14 @@ const attacks: readonly Attack[] = [
     name: 'a second resource',
     states: bound,
     send: bind('second'),
-    answer: /<iq [^>]*type='error'.*<(not-allowed|service-unavailable)/,
+    answer: /<iq [^>]*type='error'.*<not-allowed/,
+    harmless: true,
+  },
+  {
+    name: 'a session as RFC 3921 has it',
+    states: bound,
+    send: `<iq type='set' id='s' to='capulet.test'><session xmlns='${ns.session}'/></iq><iq type='set' id='t'><session xmlns='${ns.session}'/></iq>`,
+    answer: /<iq [^>]*id='s' type='result'.*<iq [^>]*id='t' type='result'/,
     harmless: true,
   },
   // TLS
@@ -258,8 +280,7 @@ const attacks: readonly Attack[] = [
     name: 'stream management twice',
     states: bound,
     send: `<enable xmlns='${sm}'/><enable xmlns='${sm}'/>`,
-    answer: /<enabled[^>]*><failed[^>]*><unexpected-request/,
-    harmless: true,
+    answer: /<enabled[^>]*><stream:error><policy-violation/,
   },
   {
     name: 'the resumption of nothing',
@@ -382,7 +403,8 @@ const openings: readonly { name: string; send: string | Uint8Array; answer: RegE
   { name: 'no domain', send: header(`version='1.0'`), answer: /<host-unknown/, log: /no domain was named/ },
   { name: 'a domain that cannot be', send: header(`to='a b' version='1.0'`), answer: /<host-unknown/ },
   { name: 'no version', send: header(`to='capulet.test'`), answer: /<unsupported-version/ },
-  { name: 'version 7', send: header(`to='capulet.test' version='7.0'`), answer: /<unsupported-version/ },
+  { name: 'version 0.9', send: header(`to='capulet.test' version='0.9'`), answer: /<unsupported-version/ },
+  { name: 'a version that is none', send: header(`to='capulet.test' version='one'`), answer: /<unsupported-version/ },
   {
     name: 'the namespace of servers',
     send: header(`to='capulet.test' version='1.0'`, 'jabber:server'),
@@ -480,6 +502,14 @@ describe('attacks on client streams', () => {
       await logged(log ?? /"remote":"127\.0\.0\.1".*stream error/);
     });
   }
+
+  it('at the start: a version to come is answered with ours, and harmless', async () => {
+    const client = await ClientAttacker.connect(options());
+    client.send(header(`to='capulet.test' version='7.0'`));
+    assert.match(await client.gets(/<\/stream:features>/), /<stream:stream [^>]*version='1\.0'/);
+    assert.equal(client.ended, false);
+    client.destroy();
+  });
 
   it('nobody of all these is left, and nothing of it came to anybody', async () => {
     await until(() => hub.hub.sessions.of(Jid.parse('mallory@capulet.test')).length === 0);

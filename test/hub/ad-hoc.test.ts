@@ -1,6 +1,6 @@
 // Ad-hoc commands: listing, the way from form to result, and who may do what (XEP-0050).
 import assert from 'node:assert/strict';
-import { AdHocCommands } from '../../src/hub/ad-hoc.ts';
+import { AdHocCommands, CommandFailure } from '../../src/hub/ad-hoc.ts';
 import { el } from '../../src/xmpp/element.ts';
 import { StanzaError } from '../../src/xmpp/errors.ts';
 import { formElement, textOf } from '../../src/xmpp/form.ts';
@@ -35,7 +35,8 @@ describe('ad-hoc commands', () => {
     allowed: from => from.local === 'romeo',
     form: () => ({ title: 'Greet', fields: [{ var: 'whom', type: 'text-single', required: true }] }),
     run: values => {
-      if (!textOf(values, 'whom')) throw new StanzaError('not-acceptable', 'whom?');
+      if (textOf(values, 'whom') === 'myself') throw new StanzaError('not-acceptable', 'whom?');
+      if (textOf(values, 'whom') === 'nobody') throw new CommandFailure('there is nobody');
       return `Hello, ${textOf(values, 'whom')}`;
     },
   });
@@ -63,17 +64,35 @@ describe('ad-hoc commands', () => {
     assert.equal(asked.attrs.status, 'executing');
     assert.equal(asked.child('x', ns.data)?.child('field')?.attrs.var, 'whom');
     const session = { node: 'greet', sessionid: asked.attrs.sessionid };
-    await assert.rejects(commands.execute(request(romeo, session, {})), refused('not-acceptable'));
+    await assert.rejects(commands.execute(request(romeo, session, {})), refused('bad-request', 'bad-payload'));
+    await assert.rejects(commands.execute(request(romeo, session, { whom: 'myself' })), refused('not-acceptable'));
     const done = await commands.execute(request(romeo, { ...session, action: 'complete' }, { whom: 'Juliet' }));
     assert.equal(done.childText('note'), 'Hello, Juliet');
-    await assert.rejects(commands.execute(request(romeo, session, {})), refused('bad-request', 'bad-sessionid'));
+    await assert.rejects(commands.execute(request(romeo, session, {})), refused('not-allowed', 'session-expired'));
   });
 
   it('can be canceled', async () => {
     const asked = await commands.execute(request(romeo, { node: 'greet' }));
     const session = { node: 'greet', sessionid: asked.attrs.sessionid };
     assert.equal((await commands.execute(request(romeo, { ...session, action: 'cancel' }))).attrs.status, 'canceled');
-    await assert.rejects(commands.execute(request(romeo, session, {})), refused('bad-request', 'bad-sessionid'));
+    await assert.rejects(commands.execute(request(romeo, session, {})), refused('not-allowed', 'session-expired'));
+  });
+
+  it('that fail have completed, with a note of the error', async () => {
+    const asked = await commands.execute(request(romeo, { node: 'greet' }));
+    const session = { node: 'greet', sessionid: asked.attrs.sessionid };
+    const failed = await commands.execute(request(romeo, session, { whom: 'nobody' }));
+    assert.equal(failed.attrs.status, 'completed');
+    assert.equal(failed.child('note')?.attrs.type, 'error');
+    assert.equal(failed.childText('note'), 'there is nobody');
+  });
+
+  it('belong to who began them, where they were begun', async () => {
+    const asked = await commands.execute(request(romeo, { node: 'greet' }));
+    const stanza = request(romeo, { node: 'greet', sessionid: asked.attrs.sessionid }, { whom: 'Juliet' });
+    const elsewhere = commands.execute(stanza.withTo(Jid.parse('sms.other.test')));
+    await assert.rejects(elsewhere, refused('bad-request', 'bad-sessionid'));
+    assert.equal((await commands.execute(stanza)).attrs.status, 'completed');
   });
 
   it('refuse what is wrong, each in its way', async () => {

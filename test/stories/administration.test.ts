@@ -1,9 +1,9 @@
 // An administrator at work over XMPP: users, lists, access, messages and the service itself (XEP-0133).
 import assert from 'node:assert/strict';
-import type { Element } from '../../src/xmpp/element.ts';
+import { type Element, el } from '../../src/xmpp/element.ts';
 import { formValues } from '../../src/xmpp/form.ts';
 import { ns } from '../../src/xmpp/namespaces.ts';
-import { refusal, runs } from '../support/administration.ts';
+import { failure, refusal, runs } from '../support/administration.ts';
 import type { Client } from '../support/client.ts';
 import { startTestHub, type TestHub } from '../support/hubs.ts';
 
@@ -49,17 +49,112 @@ describe('administration over XMPP', () => {
   });
 
   it('refuses forms that are filled in wrongly', async () => {
-    const user = { accountjid: 'iago@hub.test', password: 'x' };
-    assert.equal(refusal(await runs(bard, 'add-user', { ...user, 'password-verify': 'y' })), 'bad-request');
-    assert.equal(refusal(await runs(bard, 'add-user', { ...user, password: '' })), 'bad-request');
-    assert.equal(refusal(await runs(bard, 'add-user', { ...user, accountjid: '@@' })), 'jid-malformed');
-    assert.equal(refusal(await runs(bard, 'add-user', { ...user, accountjid: 'iago@other.test' })), 'not-allowed');
-    assert.equal(refusal(await runs(bard, 'add-user', { ...user, accountjid: 'hub.test' })), 'bad-request');
-    assert.equal(refusal(await runs(bard, 'delete-user', {})), 'bad-request');
-    assert.equal(refusal(await runs(bard, 'delete-user', { accountjids: 'nobody@hub.test' })), 'item-not-found');
-    assert.equal(refusal(await runs(bard, 'get-user-roster', { accountjids: 'nobody@hub.test' })), 'item-not-found');
+    const user = { accountjid: 'iago@hub.test', password: 'x', 'password-verify': 'x' };
+    const add = (values: Record<string, string>) => runs(bard, 'add-user', { ...user, ...values });
+    assert.match(failure(await add({ 'password-verify': 'y' })), /passwords differ/);
+    assert.match(failure(await add({ accountjid: '@@' })), /@@ is not an address/);
+    assert.match(failure(await add({ accountjid: 'iago@other.test' })), /not of this domain, hub\.test/);
+    assert.match(failure(await add({ accountjid: 'hub.test' })), /no account/);
     const nobody = { accountjid: 'nobody@hub.test', password: 'x' };
-    assert.equal(refusal(await runs(bard, 'change-user-password', nobody)), 'item-not-found');
+    assert.match(failure(await runs(bard, 'change-user-password', nobody)), /no account nobody@hub\.test/);
+    for (const name of ['delete-user', 'disable-user', 'reenable-user', 'get-user-roster', 'get-user-lastlogin']) {
+      assert.match(failure(await runs(bard, name, { accountjids: 'nobody@hub.test' })), /no account/, name);
+      assert.match(failure(await runs(bard, name, { accountjids: 'iago@other.test' })), /not of this domain/, name);
+      // What is required was not said at all (XEP-0050 §4.4).
+      assert.equal(refusal(await runs(bard, name, {})), 'bad-request', name);
+    }
+    assert.equal(refusal(await add({ password: '' })), 'bad-request');
+    assert.match(failure(await runs(bard, 'user-stats', {})), /accountjids is empty/);
+  });
+
+  // Each command with what it asks for, as XEP-0133 §4 names and types it; what is optional stands in brackets.
+  const forms: Record<string, string> = {
+    'add-user':
+      'accountjid:jid-single password:text-private password-verify:text-private [email:text-single] [given_name:text-single] [surname:text-single]',
+    'delete-user': 'accountjids:jid-multi',
+    'disable-user': 'accountjids:jid-multi',
+    'reenable-user': 'accountjids:jid-multi',
+    'end-user-session': 'accountjids:jid-multi',
+    'change-user-password': 'accountjid:jid-single password:text-private',
+    'get-user-roster': 'accountjids:jid-multi',
+    'get-user-lastlogin': 'accountjids:jid-multi',
+    'user-stats': '[accountjid:jid-single] [accountjids:jid-multi]',
+    'edit-blacklist': '[blacklistjids:jid-multi]',
+    'edit-whitelist': '[whitelistjids:jid-multi]',
+    'get-registered-users-list': '[max_items:list-single]',
+    'get-disabled-users-list': '[max_items:list-single]',
+    'get-online-users-list': '[max_items:list-single]',
+    'get-active-users': '[max_items:list-single]',
+    'get-idle-users': '[max_items:list-single]',
+    announce: '[subject:text-single] announcement:text-multi',
+    'set-motd': 'motd:text-multi',
+    'edit-motd': 'motd:text-multi',
+    'set-welcome': 'welcome:text-multi',
+    'edit-admin': 'adminjids:jid-multi',
+  };
+  for (const [name, expected] of Object.entries(forms)) {
+    it(`asks for ${expected} in ${name}`, async () => {
+      const node = `${ns.administration}#${name}`;
+      const begun = await bard.asks('set', el('command', ns.commands, { node, action: 'execute' }), 'hub.test');
+      const form = begun.child('command', ns.commands)!.child('x', ns.data)!;
+      const [type, ...fields] = form.all('field');
+      assert.deepEqual(type.attrs, { var: 'FORM_TYPE', type: 'hidden' });
+      assert.equal(type.childText('value'), ns.administration);
+      const shown = fields.map(field => {
+        const text = `${field.attrs.var}:${field.attrs.type}`;
+        return field.child('required') ? text : `[${text}]`;
+      });
+      assert.equal(shown.join(' '), expected);
+    });
+  }
+
+  it('is found and done at an admin’s own account as well, and is not at anybody’s else', async () => {
+    const own = 'bard@hub.test';
+    const portia = await hub.client('portia@hub.test');
+    const listed = async (client: Client, at: string) => {
+      const answer = await client.asks('get', `<query xmlns='${ns.discoItems}' node='${ns.commands}'/>`, at);
+      return answer.child('query', ns.discoItems)!.all('item');
+    };
+    const nodes = (await listed(bard, own)).map(({ attrs }) => attrs.node);
+    assert.deepEqual(
+      nodes,
+      (await listed(bard, 'hub.test')).map(({ attrs }) => attrs.node),
+    );
+    assert.ok((await listed(bard, own)).every(({ attrs }) => attrs.jid === own));
+    assert.deepEqual(await listed(portia, 'portia@hub.test'), []);
+    assert.deepEqual(await listed(bard, 'portia@hub.test'), []);
+    assert.ok(result(await runs(bard, 'get-online-users-num', {}, own)).onlineusersnum);
+    result(await runs(bard, 'set-motd', { motd: 'from my account' }, own));
+    assert.equal((await portia.hears('from my account')).attrs.from, 'hub.test');
+    result(await runs(bard, 'delete-motd', {}, own));
+    assert.equal(refusal(await runs(portia, 'get-online-users-num', {}, 'portia@hub.test')), 'forbidden');
+    assert.equal(refusal(await runs(bard, 'get-online-users-num', {}, 'portia@hub.test')), 'service-unavailable');
+    assert.equal(refusal(await runs(portia, 'get-online-users-num', {}, own)), 'service-unavailable');
+    await portia.close();
+  });
+
+  it('counts for one user, named in either field', async () => {
+    for (const field of ['accountjid', 'accountjids']) {
+      const stats = result(await runs(bard, 'user-stats', { [field]: 'bard@hub.test' }));
+      assert.deepEqual(stats.rostersize, ['0']);
+    }
+  });
+
+  it('forgets what is deleted, so that forms show nothing', async () => {
+    const shown = async (name: string, field: string) => {
+      const node = `${ns.administration}#${name}`;
+      const begun = await bard.asks('set', el('command', ns.commands, { node }), 'hub.test');
+      return formValues(begun.child('command', ns.commands)!.child('x', ns.data)!).get(field);
+    };
+    result(await runs(bard, 'set-motd', { motd: ['one', 'two'] }));
+    assert.deepEqual(await shown('edit-motd', 'motd'), ['one', 'two']);
+    result(await runs(bard, 'delete-motd'));
+    assert.deepEqual(await shown('edit-motd', 'motd'), []);
+    result(await runs(bard, 'set-welcome', { welcome: ['come', 'in'] }));
+    assert.deepEqual(await shown('set-welcome', 'welcome'), ['come', 'in']);
+    result(await runs(bard, 'delete-welcome'));
+    assert.deepEqual(await shown('set-welcome', 'welcome'), []);
+    bard.inbox.length = 0;
   });
 
   it('is refused at a domain that somebody does not administer', async () => {
@@ -95,7 +190,10 @@ describe('administration over XMPP', () => {
     await there.hasNot(element => element.name === 'stream:error');
     result(await runs(bard, 'end-user-session', { accountjids: 'mercutio@hub.test' }));
     await there.ends();
-    assert.equal(refusal(await runs(bard, 'end-user-session', { accountjids: 'mercutio@hub.test' })), 'item-not-found');
+    assert.match(
+      failure(await runs(bard, 'end-user-session', { accountjids: 'mercutio@hub.test' })),
+      /no such session/,
+    );
   });
 
   it('shows rosters, last logins and statistics', async () => {
@@ -127,7 +225,7 @@ describe('administration over XMPP', () => {
     const registered = await list('get-registered-users-list');
     assert.equal(await number('registered'), String(registered?.length));
     assert.ok(registered?.includes('juliet@hub.test'));
-    assert.equal(refusal(await runs(bard, 'get-registered-users-list', { max_items: 'many' })), 'bad-request');
+    assert.match(failure(await runs(bard, 'get-registered-users-list', { max_items: 'many' })), /number or none/);
     await romeo.close();
   });
 
@@ -150,7 +248,7 @@ describe('administration over XMPP', () => {
     assert.equal(refusal(await othello.receives(element => element.attrs.id === 'b1')), 'forbidden');
     await romeo.sends("<message to='othello@other.test' id='b2'><body>hello</body></message>");
     assert.equal(refusal(await romeo.receives(element => element.attrs.id === 'b2')), 'forbidden');
-    assert.equal(refusal(await runs(bard, 'edit-blacklist', { blacklistjids: ['bard@hub.test'] })), 'not-allowed');
+    assert.match(failure(await runs(bard, 'edit-blacklist', { blacklistjids: ['bard@hub.test'] })), /of this domain/);
     result(await runs(bard, 'edit-blacklist', { blacklistjids: [] }));
     result(await runs(bard, 'edit-whitelist', { whitelistjids: ['friends.test'] }));
     await othello.sends("<message to='romeo@hub.test' id='w1'><body>hello</body></message>");
@@ -180,7 +278,7 @@ describe('administration over XMPP', () => {
     const ended = new Promise(resolve => {
       hub.hub.ending = resolve;
     });
-    assert.equal(refusal(await runs(bard, 'restart', { delay: 'soon' })), 'bad-request');
+    assert.match(failure(await runs(bard, 'restart', { delay: 'soon' })), /number of seconds/);
     result(await runs(bard, 'restart', { delay: '0', announcement: ['Back', 'soon'] }));
     await bard.hears('Back\nsoon');
     assert.equal(refusal(await runs(bard, 'shutdown', { delay: '0' })), 'conflict');

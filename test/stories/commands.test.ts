@@ -94,6 +94,6 @@ describe('ad-hoc commands of the domain', () => {
     const over = await command(bard, `node='${node}' sessionid='${sessionid}' action='cancel'`);
     assert.deepEqual(over.child('command', ns.commands)?.attrs, { node, sessionid, status: 'canceled' });
     const again = await command(bard, `node='${node}' sessionid='${sessionid}' action='cancel'`);
-    assert.equal(conditions(again), 'bad-request bad-sessionid');
+    assert.equal(conditions(again), 'not-allowed session-expired');
   });
 });

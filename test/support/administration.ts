@@ -18,6 +18,13 @@ export async function runs(client: Client, name: string, values: Values = {}, at
   return client.asks('set', el('command', ns.commands, { node, sessionid, action: 'complete' }, submit), at);
 }
 
+/** What the note of a command says that has failed. */
+export function failure(answer: Element): string {
+  const command = answer.child('command', ns.commands);
+  const note = command?.attrs.status === 'completed' ? command.child('note') : null;
+  return note?.attrs.type === 'error' ? note.text : `no failure: ${answer}`;
+}
+
 /** The condition of an error answer. */
 export function refusal(answer: Element): string {
   return answer.child('error')?.all()[0]?.name ?? `no error: ${answer}`;

@@ -66,7 +66,7 @@ export function accessCommands(hub: Hub): AdHocCommand[] {
 /** The addresses of a list; the domain itself is on none, since its own users are disabled instead. */
 function othersOf(values: FormValues, field: string, at: Jid): Jid[] {
   return addressesOf(values, field, 0).map(jid => {
-    if (jid.domain === at.domain) throw new StanzaError('not-allowed', `${jid} is of this domain; disable the account`);
+    if (jid.domain === at.domain) throw new StanzaError('bad-request', `${jid} is of this domain; disable the account`);
     return jid;
   });
 }

@@ -1,7 +1,8 @@
 // What the commands of XEP-0133 share: their node names, their forms, and the addresses that come in them.
-import type { AdHocCommand } from '../../hub/ad-hoc.ts';
+import { type AdHocCommand, CommandFailure } from '../../hub/ad-hoc.ts';
+import type { WritableDirectory } from '../../hub/directory.ts';
 import type { Hub } from '../../hub/module.ts';
-import { StanzaError } from '../../xmpp/errors.ts';
+import { type StanzaCondition, StanzaError } from '../../xmpp/errors.ts';
 import type { Field, Form, FormValues } from '../../xmpp/form.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { ns } from '../../xmpp/namespaces.ts';
@@ -11,6 +12,8 @@ const formType: Field = { var: 'FORM_TYPE', type: 'hidden', value: ns.administra
 
 /** The most addresses that one command takes. */
 const mostAddresses = 1_000;
+
+const mistakes: readonly StanzaCondition[] = ['bad-request', 'item-not-found', 'jid-malformed', 'not-acceptable'];
 
 /** A form of XEP-0133, with its hidden type (XEP-0068). */
 export function adminForm(title: string, instructions: string, ...fields: Field[]): Form {
@@ -27,7 +30,7 @@ export function adminCommand(
   hub: Hub,
   name: string,
   title: string,
-  rest: Pick<AdHocCommand, 'form' | 'run'>,
+  rest: Pick<AdHocCommand, 'form' | 'run' | 'offered'>,
 ): AdHocCommand {
   const admins = adminsOf(hub);
   return {
@@ -35,7 +38,26 @@ export function adminCommand(
     name: title,
     allowed: (from, at) => admins.has(at.domain, from),
     ...rest,
+    async run(values, from, at) {
+      try {
+        return await rest.run(values, from, at);
+      } catch (error) {
+        // The errors of XEP-0133 §5 are for commands that nobody may or can run; these lie in what was filled in.
+        if (!(error instanceof StanzaError) || !mistakes.includes(error.condition)) throw error;
+        throw new CommandFailure(error.text || error.condition);
+      }
+    },
   };
+}
+
+/** For commands that list or change accounts: only domains whose directory lets the hub do that have them. */
+export function withAccounts(hub: Hub): Pick<AdHocCommand, 'offered'> {
+  return { offered: at => hub.directory(at.domain)?.writable !== undefined };
+}
+
+/** The accounts that such commands are about. */
+export function accountsAt(hub: Hub, domain: string): WritableDirectory {
+  return hub.directory(domain)!.writable!;
 }
 
 /** The one address in a field, of an account of this domain. Throws StanzaError. */
@@ -64,8 +86,7 @@ export function addressesOf(values: FormValues, field: string, least = 1): Jid[]
 }
 
 function ofDomain(jid: Jid, at: Jid): Jid {
-  if (jid.domain !== at.domain)
-    throw new StanzaError('not-allowed', `${jid.domain} is administered at its own address`);
+  if (jid.domain !== at.domain) throw new StanzaError('item-not-found', `${jid} is not of this domain, ${at.domain}`);
   if (jid.local === '') throw new StanzaError('bad-request', `${jid} is no account`);
   return jid;
 }

@@ -10,7 +10,16 @@ import { disabledUsersOf } from '../disabled.ts';
 import { lastLogin } from '../last.ts';
 import { removeAccount } from '../removal.ts';
 import { itemElement, rostersOf } from '../rosters.ts';
-import { accountOf, accountsOf, adminCommand, adminForm, adminResult, mustExist } from './forms.ts';
+import {
+  accountOf,
+  accountsAt,
+  accountsOf,
+  adminCommand,
+  adminForm,
+  adminResult,
+  mustExist,
+  withAccounts,
+} from './forms.ts';
 
 const one = (label: string): Field => ({ var: 'accountjid', type: 'jid-single', label, required: true });
 const many = (label: string): Field => ({ var: 'accountjids', type: 'jid-multi', label, required: true });
@@ -22,6 +31,7 @@ export function userCommands(hub: Hub): AdHocCommand[] {
 function accountCommands(hub: Hub): AdHocCommand[] {
   return [
     adminCommand(hub, 'add-user', 'Add User', {
+      ...withAccounts(hub),
       form: () =>
         adminForm(
           'Adding a User',
@@ -36,11 +46,13 @@ function accountCommands(hub: Hub): AdHocCommand[] {
       run: (values, _from, at) => add(hub, values, at),
     }),
     adminCommand(hub, 'delete-user', 'Delete User', {
+      ...withAccounts(hub),
       form: () =>
         adminForm('Deleting a User', 'Fill out this form to delete a user.', many('The Jabber ID(s) to delete')),
       run: (values, _from, at) => remove(hub, values, at),
     }),
     adminCommand(hub, 'change-user-password', 'Change User Password', {
+      ...withAccounts(hub),
       form: () =>
         adminForm(
           'Changing a User Password',
@@ -52,7 +64,7 @@ function accountCommands(hub: Hub): AdHocCommand[] {
         const user = accountOf(values, 'accountjid', at);
         const password = textOf(values, 'password');
         if (password === '') throw new StanzaError('bad-request', 'the password is empty');
-        if (!(await writable(hub, at).setPassword(user.local, password))) await mustExist(hub, user);
+        if (!(await accountsAt(hub, at.domain).setPassword(user.local, password))) await mustExist(hub, user);
         return null;
       },
     }),
@@ -65,7 +77,7 @@ async function add(hub: Hub, values: FormValues, at: Jid): Promise<null> {
   if (password === '') throw new StanzaError('bad-request', 'the password is empty');
   const again = values.get('password-verify')?.[0];
   if (again !== undefined && again !== password) throw new StanzaError('bad-request', 'the two passwords differ');
-  await writable(hub, at).add(user.local, password);
+  await accountsAt(hub, at.domain).add(user.local, password);
   const directory = hub.directory(at.domain);
   const name = [textOf(values, 'given_name'), textOf(values, 'surname')].filter(Boolean).join(' ');
   if (name) await directory?.setAttribute?.(user.local, 'name', name);
@@ -75,7 +87,7 @@ async function add(hub: Hub, values: FormValues, at: Jid): Promise<null> {
 
 async function remove(hub: Hub, values: FormValues, at: Jid): Promise<null> {
   const users = accountsOf(values, 'accountjids', at);
-  const accounts = writable(hub, at);
+  const accounts = accountsAt(hub, at.domain);
   for (const user of users) await mustExist(hub, user);
   for (const user of users) {
     await accounts.remove(user.local);
@@ -104,7 +116,9 @@ function sessionCommands(hub: Hub): AdHocCommand[] {
       form: () =>
         adminForm('Re-Enable a User', 'Fill out this form to re-enable a user.', many('The Jabber ID(s) to re-enable')),
       async run(values, _from, at) {
-        for (const user of accountsOf(values, 'accountjids', at)) await disabled.set(user, false);
+        const users = accountsOf(values, 'accountjids', at);
+        for (const user of users) if (!disabled.has(user)) await mustExist(hub, user);
+        for (const user of users) await disabled.set(user, false);
         return null;
       },
     }),
@@ -117,7 +131,9 @@ function sessionCommands(hub: Hub): AdHocCommand[] {
         ),
       run(values, _from, at) {
         const users = accountsOf(values, 'accountjids', at);
-        if (users.some(user => sessionsOf(hub, user).length === 0)) throw new StanzaError('item-not-found');
+        if (users.some(user => sessionsOf(hub, user).length === 0)) {
+          throw new StanzaError('item-not-found', 'there is no such session');
+        }
         for (const user of users) endSessions(hub, user, 'ended by an administrator');
         return null;
       },
@@ -141,7 +157,7 @@ function lookCommands(hub: Hub): AdHocCommand[] {
           const items = [...rostersOf(hub).of(user).items.values()].filter(item => item.listed);
           return el('query', ns.roster, {}, ...items.map(itemElement));
         });
-        const shown: Field = { var: 'accountjids', value: users.map(user => user.bare.toString()) };
+        const shown: Field = { var: 'accountjids', type: 'jid-multi', value: users.map(user => user.bare.toString()) };
         return { ...adminResult(shown), payload: rosters };
       },
     }),
@@ -157,7 +173,11 @@ function lookCommands(hub: Hub): AdHocCommand[] {
         for (const user of users) await mustExist(hub, user);
         return adminResult(
           { var: 'accountjids', type: 'jid-multi', value: users.map(user => user.bare.toString()) },
-          { var: 'lastlogin', type: 'text-single', value: users.map(user => when(lastLogin(hub, user))) },
+          {
+            var: 'lastlogin',
+            type: users.length > 1 ? 'text-multi' : 'text-single',
+            value: users.map(user => when(lastLogin(hub, user))),
+          },
         );
       },
     }),
@@ -166,27 +186,28 @@ function lookCommands(hub: Hub): AdHocCommand[] {
         adminForm(
           'Get User Statistics',
           'Fill out this form to gather user statistics.',
-          one('The Jabber ID for statistics'),
+          { ...one('The Jabber ID for statistics'), required: false },
+          // COMPAT(smack-sint-server-extensions): fills in the field that the other commands have.
+          { var: 'accountjids', type: 'jid-multi', label: 'The same, for clients that fill in a list of one' },
         ),
       async run(values, _from, at) {
-        const user = accountOf(values, 'accountjid', at);
+        const user = accountOf(values, textOf(values, 'accountjid') ? 'accountjid' : 'accountjids', at);
         await mustExist(hub, user);
         const items = [...rostersOf(hub).of(user).items.values()].filter(item => item.listed);
         const sessions = hub.sessions.of(user);
         return adminResult(
           { var: 'rostersize', label: 'Roster size', value: String(items.length) },
-          { var: 'onlineresources', label: 'Online resources', value: sessions.map(({ jid }) => jid.resource) },
+          {
+            var: 'onlineresources',
+            type: 'text-multi',
+            label: 'Online resources',
+            value: sessions.map(({ jid }) => jid.resource),
+          },
           { var: 'lastlogin', label: 'Last login', value: when(lastLogin(hub, user)) },
         );
       },
     }),
   ];
-}
-
-function writable(hub: Hub, at: Jid) {
-  const accounts = hub.directory(at.domain)?.writable;
-  if (!accounts) throw new StanzaError('not-allowed', 'the users of this domain live in a directory of their own');
-  return accounts;
 }
 
 /** A bare JID's sessions, or the one of a full JID (XEP-0133 §4.5). */
