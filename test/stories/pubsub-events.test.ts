@@ -98,6 +98,18 @@ describe('the events of a node', () => {
     assert.equal((await hears('anybody')).child('retract')?.attrs.id, 'mine');
   });
 
+  it('say who published where the owner wants that', async () => {
+    await create('signed', { itemreply: 'publisher' });
+    await affiliate('signed', 'publisher');
+    await subscribe('signed');
+    await publish('signed', 'a', reader);
+    assert.equal((await hears('signed')).child('item')?.attrs.publisher, 'reader@hub.test');
+    const answer = await owner.asks('get', asked(`<items node='signed'/>`), at);
+    const [item] = answer.child('pubsub', ns.pubsub)?.child('items')?.all('item') ?? [];
+    assert.equal(item.attrs.publisher, 'reader@hub.test');
+    assert.equal(conditionOf(await create('odd', { itemreply: 'everybody' })), 'not-acceptable');
+  });
+
   it('stay away from those who do not want them for now', async () => {
     await create('paused');
     const off = `<options>${form(`${ns.pubsub}#subscribe_options`, { deliver: '0' })}</options>`;

@@ -35,9 +35,9 @@ function tell(host: Host, node: Node, child: Element, recipients = host.recipien
   if (node.config.deliverNotifications) fanOutOf(host.hub).send(node, eventOf(host, node, child), recipients);
 }
 
-/** Whether items say who published them: where that is not the owners' business alone (XEP-0060 §7.1.2.3). */
+/** Whether items say who published them (XEP-0060 §7.1.2.3, §12.17). */
 export function namesPublisher({ config }: Node): boolean {
-  return config.publishModel !== 'publishers';
+  return config.itemReply === 'publisher' || config.publishModel !== 'publishers';
 }
 
 /** An item as it stands in an answer or an event. */
