@@ -1,5 +1,4 @@
 // A client's bound session: its stream (if one is attached), its presence, and what it has not acknowledged (XEP-0198).
-
 import type { Session } from '../hub/module.ts';
 import type { Origin } from '../hub/router.ts';
 import type { Acknowledgements } from '../xmpp/acknowledgements.ts';

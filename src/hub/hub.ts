@@ -8,6 +8,7 @@ import { Stanza } from '../xmpp/stanza.ts';
 import { type AdHocCommand, AdHocCommands } from './ad-hoc.ts';
 import { type Config, meantBy } from './config.ts';
 import type { Directory } from './directory.ts';
+import { toldOf } from './failure.ts';
 import type { Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import type {
@@ -387,7 +388,7 @@ export class Kernel implements Hub {
   #errorFor(stanza: Stanza, error: unknown): Stanza {
     if (error instanceof StanzaError) return stanza.refuse(error);
     this.log.error({ err: error, child: stanza.firstChild }, 'an IQ handler failed');
-    return stanza.error('internal-server-error');
+    return stanza.refuse(toldOf(error));
   }
 }
 

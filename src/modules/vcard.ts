@@ -55,8 +55,9 @@ export const vcard: Module = {
         .run(user.toString(), vcard.toString());
     const personal = personalOf(hub);
     personal.views.set(ns.vcard4Node, (owner, reader, item) => shownVcard4(hub, owner, reader, item, keptOf(owner)));
-    personal.listen((owner, node, _ids, item) => {
-      if (node.name !== ns.vcard4Node || item || !hub.enabled('vcard', owner.domain)) return;
+    personal.listen((owner, node, ids) => {
+      if (node.name !== ns.vcard4Node || ids.length === 0 || personal.nodes.items.last(node)) return;
+      if (!hub.enabled('vcard', owner.domain)) return;
       // Who takes the one form back takes back the other.
       const kept = keptOf(owner);
       if (kept) keep(owner, el('vCard', ns.vcard, kept.attrs, ...besideVcard4(kept)));

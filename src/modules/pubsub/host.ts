@@ -30,7 +30,7 @@ export interface Host {
   recipients(node: Node): Iterable<Jid>;
   /** Of a node that is shown otherwise than it is kept: what a reader sees in the place of its item, if anything. */
   view?(name: string): View | undefined;
-  /** Something was published, retracted or purged, and is kept; `item` is null where it went. */
+  /** Something was published, retracted or purged, or others may see it now; `item` is null where none was published. */
   changed?(node: Node, ids: readonly string[], item: Item | null): void;
 }
 
