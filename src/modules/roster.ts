@@ -6,7 +6,7 @@ import { Jid } from '../xmpp/jid.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import { Stanza } from '../xmpp/stanza.ts';
 import { portableRoster } from './portable.ts';
-import { itemElement, type RosterItem, rostersOf, versionOf } from './rosters.ts';
+import { itemElement, type Roster, type RosterItem, rostersOf, versionOf } from './rosters.ts';
 import { cancelSubscriptions } from './subscription.ts';
 
 const longestName = 1023;
@@ -34,34 +34,34 @@ export const roster: Module = {
   },
 };
 
+/** What a push costs, in items of a whole roster: it is a stanza of its own, and the client answers each. */
+const costOfPush = 4;
+
 /** RFC 6121 §2.1.3, §2.6. */
 function get(hub: Hub, { from, query, session }: Request): Element | null {
   const roster = rostersOf(hub).of(from);
-  const { items, version, shared } = roster;
   if (session) session.interested = true;
   const known = query.attrs.ver;
-  if (
-    shared.size === 0 &&
-    known !== undefined &&
-    /^\d{1,15}$/.test(known) &&
-    Number(known) <= version &&
-    known !== '0'
-  ) {
-    // The changes come as pushes behind an empty result.
-    const changes = [...items.values()]
-      .filter(item => item.version > Number(known))
-      .sort((a, b) => a.version - b.version);
-    if (session) {
-      setImmediate(() => {
-        for (const item of changes) session.send(pushStanza(from.bare, session.jid, item));
-      });
-      return null;
-    }
-  }
-  const listed = [...items.values()].filter(item => item.listed);
   const ver = versionOf(roster);
   if (known === ver) return null;
+  const listed = [...roster.items.values()].filter(item => item.listed);
+  const changes = changesSince(roster, known);
+  if (session && changes && changes.length * costOfPush <= listed.length) {
+    // They come as pushes behind an empty result.
+    setImmediate(() => {
+      for (const item of changes) session.send(pushStanza(from.bare, session.jid, item));
+    });
+    return null;
+  }
   return el('query', ns.roster, { ver }, ...listed.map(itemElement));
+}
+
+/** The items that changed since a version, in the order in which they did; null where that cannot be told. */
+function changesSince({ items, version, shared }: Roster, known: string | undefined): RosterItem[] | null {
+  if (shared.size > 0 || known === undefined || !/^\d{1,15}$/.test(known)) return null;
+  const since = Number(known);
+  if (since === 0 || since > version) return null;
+  return [...items.values()].filter(item => item.version > since).sort((a, b) => a.version - b.version);
 }
 
 /** RFC 6121 §2.1.5, §2.3, §2.4, §2.5. */

@@ -80,7 +80,9 @@ describe('rosters', () => {
   it('send only what is new to a client that knows a version', async () => {
     const name = `versions${++users}`;
     const client = await enter(name);
-    await client.asks('set', query(`<item jid='a@hub.test'/>`));
+    const others = Array.from({ length: 7 }, (_, i) => `other${i}@hub.test`);
+    for (const jid of [...others, 'a@hub.test']) await client.asks('set', query(`<item jid='${jid}'/>`));
+    for (const _ of others) await push(client);
     const { ver } = (await push(client)).child('query', ns.roster)!.attrs;
     await client.asks('set', query(`<item jid='b@hub.test'/>`));
     await client.asks('set', query(`<item jid='a@hub.test' subscription='remove'/>`));
@@ -90,9 +92,26 @@ describe('rosters', () => {
     const changes = [await push(again), await push(again)].map(pushed => shown(itemsOf(pushed)[0]));
     assert.deepEqual(changes, ['b none', 'a remove']);
     const whole = await again.asks('get', query('', ` ver='no version'`));
-    assert.deepEqual(itemsOf(whole).map(shown), ['b none']);
+    assert.equal(itemsOf(whole).length, 8);
     await client.close();
     await again.close();
+  });
+
+  it('send everything where that is less than one push for each change', async () => {
+    const client = await enter(`whole${++users}`);
+    await client.asks('set', query(`<item jid='a@hub.test'/>`));
+    const { ver } = (await push(client)).child('query', ns.roster)!.attrs;
+    for (const jid of ['b@hub.test', 'c@hub.test']) await client.asks('set', query(`<item jid='${jid}'/>`));
+    await client.asks('set', query(`<item jid='a@hub.test' subscription='remove'/>`));
+    let latest = '';
+    for (let i = 0; i < 3; i++) latest = (await push(client)).child('query', ns.roster)!.attrs.ver;
+    const answer = await client.asks('get', query('', ` ver='${ver}'`));
+    assert.deepEqual(itemsOf(answer).map(shown), ['b none', 'c none']);
+    assert.equal(answer.child('query', ns.roster)!.attrs.ver, latest);
+    const same = await client.asks('get', query('', ` ver='${latest}'`));
+    assert.equal(same.child('query', ns.roster), null);
+    await client.hasNot(e => itemsOf(e).length > 0);
+    await client.close();
   });
 
   for (const [what, inner, condition] of [
