@@ -34,8 +34,8 @@ export const roster: Module = {
   },
 };
 
-/** What a push costs, in items of a whole roster: it is a stanza of its own, and the client answers each. */
-const costOfPush = 4;
+/** What a push costs, in items of a whole roster: each is a stanza of its own, which the client answers. */
+const costOfPush = 6;
 
 /** RFC 6121 §2.1.3, §2.6. */
 function get(hub: Hub, { from, query, session }: Request): Element | null {
