@@ -158,10 +158,23 @@ const fields: { readonly [K in keyof NodeConfig]: FieldSpec<NodeConfig[K]> } = {
 const keys = Object.keys(fields) as (keyof NodeConfig)[];
 const byName = new Map(keys.map(key => [`pubsub#${fields[key].name}`, key]));
 
+/** The one type there is: clients that set it look for the field first. */
+const nodeType: Field = {
+  var: 'pubsub#node_type',
+  type: 'list-single',
+  label: 'What the node holds: items',
+  value: 'leaf',
+  options: [{ value: 'leaf' }],
+};
+
 /** The form that an owner fills in, or the result that tells of a configuration. */
 export function configForm(config: NodeConfig): Form {
   return {
-    fields: [{ var: 'FORM_TYPE', type: 'hidden', value: nodeConfigForm }, ...keys.map(key => field(config, key))],
+    fields: [
+      { var: 'FORM_TYPE', type: 'hidden', value: nodeConfigForm },
+      nodeType,
+      ...keys.map(key => field(config, key)),
+    ],
   };
 }
 
