@@ -212,9 +212,6 @@ export class ClientServer {
       session.stream?.close(new StreamError('invalid-from', 'a client speaks for itself only'));
       return;
     }
-    if (stanza.name === 'iq' && (!stanza.id || !iqTypes.has(stanza.type))) {
-      return session.send(stanza.withType('get').error('bad-request', 'an IQ has an id and one of four types'));
-    }
     let consumed: boolean | Promise<boolean>;
     try {
       consumed = this.hub.emit('session-sent', session, stanza);
@@ -278,8 +275,6 @@ export class ClientServer {
 function speaksFor(session: ClientSession, from: Jid | null): boolean {
   return from === null || from.equals(session.jid) || from.equals(session.jid.bare);
 }
-
-const iqTypes = new Set(['get', 'set', 'result', 'error']);
 
 /** An attribute that is not one of a stanza's own. */
 export function attribute(stanza: Stanza, name: string): string | undefined {

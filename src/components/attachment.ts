@@ -178,7 +178,8 @@ class AttachedLink {
   #received(stream: Stream, stanza: Stanza): void {
     const { from, to } = stanza;
     if (!from || to?.domain !== this.domain) {
-      if (stanza.malformed === 'to' && from) stream.send(stanza.error('jid-malformed'));
+      const answered = !stanza.isError && stanza.type !== 'result';
+      if (stanza.malformed === 'to' && from && answered) stream.send(stanza.error('jid-malformed'));
       return;
     }
     const taken = this.#hub().router.route(stanza, this.#origin);

@@ -133,7 +133,7 @@ export class ComponentServer implements Route {
   #received(stream: Stream, origin: Origin, stanza: Stanza): void {
     const { from, to } = stanza;
     if (stanza.malformed === 'to') {
-      stream.send(stanza.error('jid-malformed'));
+      if (!stanza.isError && stanza.type !== 'result') stream.send(stanza.error('jid-malformed'));
     } else if (!from || !to) {
       stream.close(new StreamError('improper-addressing', 'a stanza has `from` and `to`'));
     } else if (from.domain !== origin.name) {

@@ -404,14 +404,11 @@ export class InboundLink {
   /** A stanza counts only between addresses of a proved pair (RFC 6120 §8.1.1.2, §8.1.2.2). */
   #stanza(stanza: Stanza): void {
     const { from, to } = stanza;
-    if (stanza.malformed === 'to' && from) {
-      this.#links.router.route(stanza.withTo(null).error('jid-malformed'), { kind: 'hub', name: 'hub' });
-      return;
-    }
-    if (from === null || to === null) {
+    if (from === null || (to === null && stanza.malformed !== 'to')) {
       return this.#refuse(new StreamError('improper-addressing', 'a stanza between servers has `from` and `to`'));
     }
-    const origin = this.proved.get(from.domain) ?? this.proved.get(`${from.domain} ${to.domain}`);
+    const local = to?.domain ?? this.#local;
+    const origin = this.proved.get(from.domain) ?? this.proved.get(`${from.domain} ${local}`);
     if (!origin) {
       const proved = this.proved.size > 0;
       return this.#refuse(
@@ -423,7 +420,7 @@ export class InboundLink {
     }
     this.stanzasIn++;
     this.lastUsed = Date.now();
-    const taken = this.#links.received(stanza, origin);
+    const taken = this.#links.received(stanza, origin, local);
     this.#acks?.count(taken);
     if (taken) this.stream.pace(taken);
   }

@@ -128,10 +128,13 @@ export class Links implements Route {
     this.#inbound.add(new InboundLink(this, socket, direct));
   }
 
-  /** A stanza of a proved pair came in. */
-  received(stanza: Stanza, origin: Origin): void | Promise<void> {
+  /** A stanza of a proved pair came in; `local` is the domain of ours that it was sent to. */
+  received(stanza: Stanza, origin: Origin, local: string): void | Promise<void> {
     this.#metrics.in(origin.name, stanza);
-    return this.router.route(stanza, origin);
+    if (stanza.to !== null) return this.router.route(stanza, origin);
+    // Its `to` is no address; what answers something is not answered (RFC 6120 §8.1.1.1, §8.3.1).
+    if (stanza.isError || stanza.type === 'result') return;
+    return this.router.route(stanza.error('jid-malformed').withFrom(Jid.of('', local, '')), hubOrigin);
   }
 
   /** A domain has proved itself to one of ours on an incoming stream. */
@@ -366,14 +369,12 @@ export class Links implements Route {
   /** With bidi, the peer speaks on a stream of ours: for itself, and to the domain of ours that the stream is from. */
   #receivedOut(link: OutboundLink, stanza: Stanza): void | Promise<void> {
     const { from, to } = stanza;
-    if (stanza.malformed === 'to' && from) {
-      return this.router.route(stanza.withTo(null).error('jid-malformed'), hubOrigin);
-    }
-    if (from?.domain !== link.remote || to?.domain !== link.local) {
+    const toUs = stanza.malformed === 'to' || to?.domain === link.local;
+    if (from?.domain !== link.remote || !toUs) {
       link.stream?.close(new StreamError('invalid-from', `this stream is for ${link.remote} and ${link.local}`));
       return;
     }
-    return this.received(stanza, { kind: 'link', name: link.remote });
+    return this.received(stanza, { kind: 'link', name: link.remote }, link.local);
   }
 
   #remember(past: Past): void {

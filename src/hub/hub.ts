@@ -302,10 +302,7 @@ export class Kernel implements Hub {
    */
   answer(stanza: Stanza, origin: Origin): void | Promise<void> {
     if (!stanza.isRequest) return this.#answered(stanza);
-    const first = stanza.firstChild;
-    if (!first || stanza.index.length === 0 || !stanza.id) {
-      return this.#reply(stanza, stanza.error('bad-request', 'a request has an id and one child element'));
-    }
+    const first = stanza.firstChild!;
     const registered = this.#handlers
       .get(`${first.name} ${first.ns}`)
       ?.find(({ gate, what }) => isOpen(gate, stanza.to!.domain) && admits(what.scope, stanza, origin))?.what;

@@ -57,6 +57,7 @@ export class Router {
   route(stanza: Stanza, origin: Origin): void | Promise<void> {
     try {
       this.#events.routed?.(stanza, origin);
+      if (!stanza.isProper) throw new StanzaError('bad-request', 'an IQ has an id and a type, and a request one child');
       let current: Stanza = this.#events.entering?.(stanza) ?? stanza;
       for (const filter of this.filters) {
         const next = filter(current, origin);

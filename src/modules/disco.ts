@@ -1,8 +1,9 @@
 // Service discovery for the domain and for accounts (XEP-0030), with forms (XEP-0128) and the nodes that modules know.
 import type { DiscoIdentity, DiscoNodes, Hub, Module, Request } from '../hub/module.ts';
-import { type Element, el } from '../xmpp/element.ts';
+import { Element, el } from '../xmpp/element.ts';
 import { type StanzaCondition, StanzaError } from '../xmpp/errors.ts';
 import { formElement } from '../xmpp/form.ts';
+import type { Jid } from '../xmpp/jid.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import { rostersOf } from './rosters.ts';
 
@@ -79,10 +80,20 @@ async function items(hub: Hub, request: Request): Promise<Element> {
   const node = nodeOf(request);
   if (request.to.isDomain && node === '') return itemsElement('', hub.items(request.to.domain));
   const found = await ofNode(hub, request, nodes => nodes.items?.(node, request));
+  if (node === '') {
+    const devices = (await maySee(hub, request)) ? available(hub, request.to) : [];
+    return new Element('query', ns.discoItems, {}, [...devices, ...(found?.children ?? [])]);
+  }
   if (found) return found;
-  if (node !== '' && (await maySee(hub, request))) refuse('item-not-found');
+  if (await maySee(hub, request)) refuse('item-not-found');
   // A stranger gets an empty list whether or not there is such an account (XEP-0030 §8).
   return itemsElement(node, []);
+}
+
+/** The available resources of an account, as items (XEP-0030 §4.1). */
+function available(hub: Hub, account: Jid): Element[] {
+  const sessions = hub.sessions.of(account).filter(({ presence }) => presence !== null);
+  return sessions.map(({ jid }) => el('item', ns.discoItems, { jid: jid.toString() }));
 }
 
 function refuse(condition: StanzaCondition): never {

@@ -1,11 +1,16 @@
 // Services outside of XMPP, such as TURN relays, with credentials that end by themselves (XEP-0215).
 import { createHmac, hash } from 'node:crypto';
 import type { ExternalService } from '../hub/config.ts';
-import type { Hub, Module, Request } from '../hub/module.ts';
+import type { Hub, Module, Request, Session } from '../hub/module.ts';
 import { type Element, el } from '../xmpp/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
-import type { Jid } from '../xmpp/jid.ts';
+import { Jid } from '../xmpp/jid.ts';
 import { ns } from '../xmpp/namespaces.ts';
+import { Stanza } from '../xmpp/stanza.ts';
+
+/** The lists that a session has asked for, as `domain type` with a type of '' for all: it hears of their changes. */
+const asked = Symbol('lists of external services');
+const mostAsked = 20;
 
 export const externalServices: Module = {
   name: 'external-services',
@@ -15,12 +20,11 @@ export const externalServices: Module = {
     hub.iq(ns.externalServices, 'services', 'domain', request => {
       const known = permitted(hub, request);
       const { type } = request.query.attrs;
+      if (request.session) note(request.session, `${request.to} ${type ?? ''}`);
       const wanted = known.filter(service => type === undefined || service.type === type);
-      return el(
-        'services',
-        ns.externalServices,
-        { type },
-        ...wanted.map(service => element(service, credentials(service, request.from))),
+      return list(
+        type,
+        wanted.map(service => element(service, credentials(service, request.from))),
       );
     });
     hub.iq(ns.externalServices, 'credentials', 'domain', request => {
@@ -44,21 +48,72 @@ export const externalServices: Module = {
         ...found.map(service => element(service, credentials(service, request.from))),
       );
     });
+    let before = hub.config.externalServices;
+    hub.on('reloaded', ({ externalServices: now }) => {
+      for (const session of hub.sessions.all()) tell(session, before, now);
+      before = now;
+    });
   },
 };
+
+function list(type: string | undefined, services: Element[]): Element {
+  return el('services', ns.externalServices, { type }, ...services);
+}
+
+function note(session: Session, what: string): void {
+  const known = (session.notes.get(asked) as Set<string> | undefined) ?? new Set<string>();
+  session.notes.set(asked, known);
+  if (known.size < mostAsked) known.add(what);
+}
+
+let pushes = 0;
+
+/** Pushes to a session what has changed in the lists that it has asked for (XEP-0215 §3.2). */
+function tell(session: Session, before: readonly ExternalService[], now: readonly ExternalService[]): void {
+  for (const what of (session.notes.get(asked) as Set<string> | undefined) ?? []) {
+    const [domain, type] = what.split(' ');
+    const told = (services: readonly ExternalService[]) =>
+      offered(services, session.jid, domain).filter(service => type === '' || service.type === type);
+    const changes = changed(told(before), told(now), session.jid);
+    if (changes.length === 0) continue;
+    const fields = { from: Jid.of('', domain, ''), to: session.jid, type: 'set', id: `services-${++pushes}` };
+    session.send(Stanza.of('iq', fields, list(type || undefined, changes)));
+  }
+}
+
+/** What has to be said of two lists to one who knows the first. */
+function changed(before: readonly ExternalService[], now: readonly ExternalService[], user: Jid): Element[] {
+  const addressOf = ({ type, host, port, transport }: ExternalService) => `${type} ${host} ${port} ${transport}`;
+  const known = new Map(before.map(service => [addressOf(service), JSON.stringify(service)]));
+  const changes: Element[] = [];
+  for (const service of now) {
+    const earlier = known.get(addressOf(service));
+    known.delete(addressOf(service));
+    if (earlier === JSON.stringify(service)) continue;
+    const action = earlier === undefined ? 'add' : 'modify';
+    changes.push(element(service, credentials(service, user)).withAttrs({ action }));
+  }
+  const gone = before.filter(service => known.has(addressOf(service)));
+  return [...changes, ...gone.map(service => element(service, {}).withAttrs({ action: 'delete' }))];
+}
 
 /** The services that the asked domain tells this sender of. Throws `forbidden` for strangers (XEP-0215 §2). */
 function permitted(hub: Hub, { stanza, from, to }: Request): ExternalService[] {
   if (stanza.type !== 'get') throw new StanzaError('not-allowed', 'services can only be asked for');
-  const offered = hub.config.externalServices.filter(
-    ({ domains }) => domains.length === 0 || domains.includes(to.domain),
-  );
+  const known = offered(hub.config.externalServices, from, to.domain);
   const own = from.domain === to.domain;
-  const known = offered.filter(
-    ({ access }) => own || access.includes(from.domain) || access.includes(from.bare.toString()),
-  );
   if (!own && known.length === 0) throw new StanzaError('forbidden', 'the services of this domain are for its users');
   return known;
+}
+
+/** Of the services, those that a domain tells a user of. */
+function offered(services: readonly ExternalService[], user: Jid, domain: string): ExternalService[] {
+  const own = user.domain === domain;
+  return services.filter(
+    ({ domains, access }) =>
+      (domains.length === 0 || domains.includes(domain)) &&
+      (own || access.includes(user.domain) || access.includes(user.bare.toString())),
+  );
 }
 
 interface Credentials {

@@ -52,9 +52,10 @@ function groupsOf(children: Element['children']): string[] {
 
 function keep(store: Store, user: Jid, contact: Jid, change: (item: RosterItem) => void): void {
   const rosters = rostersOf({ store });
+  if (!rosters.hasRoom(user, contact, 'item')) throw new Error(`the roster of ${user} is full`);
   const item = rosters.itemOrNew(user, contact);
   change(item);
-  if (!rosters.save(user, item)) throw new Error(`the roster of ${user} is full`);
+  rosters.save(user, item, item.listed);
 }
 
 /** One row for a user that holds one element, such as a vCard. */

@@ -37,9 +37,7 @@ function sent(hub: Hub, session: Session, stanza: Stanza): boolean | Promise<boo
     return sendSubscription(hub, stanza, type).then(() => true);
   }
   if (type === 'probe') return to === null;
-  if (type !== '' && type !== 'unavailable' && type !== 'error') {
-    throw new StanzaError('bad-request', `there is no presence of type ${type.slice(0, 40)}`);
-  }
+  if (type !== '' && type !== 'unavailable' && type !== 'error') throw unknownType(type);
   if (to) {
     if (type !== 'error') noteDirected(session, to, type === '');
     return false;
@@ -62,6 +60,10 @@ function sent(hub: Hub, session: Session, stanza: Stanza): boolean | Promise<boo
   composition.refresh(session.jid, session);
   if (receptive) hub.emit('session-receptive', session);
   return true;
+}
+
+function unknownType(type: string): StanzaError {
+  return new StanzaError('bad-request', `there is no presence of type ${type.slice(0, 40)}`);
 }
 
 /** RFC 6121 §4.7.2.3. Throws a StanzaError for what is no priority. */
@@ -142,17 +144,21 @@ function received(hub: Hub, stanza: Stanza): boolean | Promise<boolean> {
   if (!to || !from) return true;
   if (to.isDomain) return true;
   if (isSubscription(type)) return receiveSubscription(hub, stanza, type).then(() => true);
+  if (type !== '' && type !== 'unavailable' && type !== 'probe' && type !== 'error') throw unknownType(type);
+  if (type === '' || type === 'probe') noteRecovery(hub, stanza);
   if (type === 'probe') return answerProbe(hub, stanza).then(() => true);
   if (type === 'error') {
     noteFailure(hub, stanza);
-    return to.resource === '';
+    if (to.resource !== '') return false;
+    returnRequest(hub, stanza);
+    return true;
   }
   if (to.resource !== '') return false;
   for (const session of hub.sessions.of(to)) if (session.presence) session.send(stanza);
   return true;
 }
 
-/** A contact that cannot be reached gets no further broadcasts of this session (RFC 6121 §4.4.2). */
+/** A contact that cannot be reached gets no further broadcasts of this session until it is heard of (RFC 6121 §4.4.2). */
 function noteFailure(hub: Hub, stanza: Stanza): void {
   const session = hub.sessions.get(stanza.to!);
   if (!session) return;
@@ -161,13 +167,28 @@ function noteFailure(hub: Hub, stanza: Stanza): void {
   if (known.size < mostDirected) known.add(stanza.from!.bare.toString());
 }
 
+function noteRecovery(hub: Hub, { from, to }: Stanza): void {
+  for (const session of hub.sessions.of(to!)) {
+    (session.notes.get(failed) as Set<string> | undefined)?.delete(from!.bare.toString());
+  }
+}
+
+/** A subscription request that could not be delivered comes back to all who would have heard the answer (RFC 6121 §3.1.2). */
+function returnRequest(hub: Hub, error: Stanza): void {
+  if (!rostersOf(hub).item(error.to!, error.from!)?.ask) return;
+  for (const session of hub.sessions.of(error.to!)) if (session.interested) session.send(error);
+}
+
 /** RFC 6121 §4.3.2. */
 async function answerProbe(hub: Hub, probe: Stanza): Promise<void> {
   const user = probe.to!;
   const watcher = probe.from!;
   const answer = (stanza: Stanza) => hub.router.route(stanza, hubOrigin);
   const own = watcher.bare.equals(user.bare);
-  if (!own && !rostersOf(hub).item(user, watcher)?.from) {
+  const item = rostersOf(hub).item(user, watcher);
+  if (!own && !item?.from) {
+    // That would answer the request that the user has yet to answer.
+    if (item && item.pending !== null) return;
     return answer(Stanza.of('presence', { from: user.bare, to: watcher.bare, type: 'unsubscribed' }));
   }
   const available = hub.sessions.of(user).filter(session => session.presence !== null);

@@ -40,28 +40,28 @@ const costOfPush = 6;
 /** RFC 6121 §2.1.3, §2.6. */
 function get(hub: Hub, { from, query, session }: Request): Element | null {
   const roster = rostersOf(hub).of(from);
+  const items = [...roster.items.values()];
   if (session) session.interested = true;
-  const known = query.attrs.ver;
+  const known = query.attrs.ver ?? '';
   const ver = versionOf(roster);
   if (known === ver) return null;
-  const listed = [...roster.items.values()].filter(item => item.listed);
-  const changes = changesSince(roster, known);
-  if (session && changes && changes.length * costOfPush <= listed.length) {
-    // They come as pushes behind an empty result.
-    setImmediate(() => {
-      for (const item of changes) session.send(pushStanza(from.bare, session.jid, item));
-    });
-    return null;
+  const listed = items.filter(item => item.listed);
+  const changes = isBehind(roster, known) ? items.filter(item => item.version > Number(known)) : null;
+  if (!session || !changes || changes.length * costOfPush > listed.length) {
+    return el('query', ns.roster, { ver }, ...listed.map(itemElement));
   }
-  return el('query', ns.roster, { ver }, ...listed.map(itemElement));
+  // The changes come as pushes behind an empty result.
+  changes.sort((a, b) => a.version - b.version);
+  setImmediate(() => {
+    for (const item of changes) session.send(pushStanza(from.bare, session.jid, item));
+  });
+  return null;
 }
 
-/** The items that changed since a version, in the order in which they did; null where that cannot be told. */
-function changesSince({ items, version, shared }: Roster, known: string | undefined): RosterItem[] | null {
-  if (shared.size > 0 || known === undefined || !/^\d{1,15}$/.test(known)) return null;
-  const since = Number(known);
-  if (since === 0 || since > version) return null;
-  return [...items.values()].filter(item => item.version > since).sort((a, b) => a.version - b.version);
+/** Whether a client that knows this version can be told what has changed since. */
+function isBehind({ version, floor, shared }: Roster, known: string): boolean {
+  if (shared.size > 0 || !/^[1-9]\d{0,14}$/.test(known)) return false;
+  return Number(known) >= floor && Number(known) < version;
 }
 
 /** RFC 6121 §2.1.5, §2.3, §2.4, §2.5. */
@@ -91,10 +91,11 @@ async function set(hub: Hub, { from, query }: Request): Promise<null> {
     }
     if (groups.some(group => group === '')) throw new StanzaError('not-acceptable', 'a group has a name');
     if (new Set(groups).size < groups.length) throw new StanzaError('bad-request', 'a group stands twice');
+    if (!rosters.hasRoom(from, contact, 'item')) throw new StanzaError('resource-constraint', 'the roster is full');
     item.name = name;
     item.groups = groups;
     item.listed = true;
-    if (!rosters.save(from, item)) throw new StanzaError('resource-constraint', 'the roster is full');
+    rosters.save(from, item);
   }
   await hub.store.durable();
   hub.emit('roster-changed', from.bare, contact.bare);

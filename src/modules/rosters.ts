@@ -23,7 +23,7 @@ export interface RosterItem {
   pending: string | null;
   /** Whether it is in the roster that clients see. */
   listed: boolean;
-  /** The version of the roster that last changed it. */
+  /** The version of the roster that last changed what clients see of it; 0: they never saw it. */
   version: number;
   /** Set where the directory's groups join the two: then both see each other, whatever was agreed. */
   shared: Shared | null;
@@ -44,6 +44,8 @@ export interface Roster {
   readonly user: Jid;
   readonly items: Map<string, RosterItem>;
   version: number;
+  /** Changes up to this version are told as the whole roster: the removed items before it are not known any more. */
+  floor: number;
   /** What groups give: for each contact its name and groups, as JSON. */
   shared: Map<string, string>;
 }
@@ -66,8 +68,10 @@ export function versionOf({ version, shared }: Roster): string {
 const digests = new WeakMap<Roster['shared'], string>();
 
 const mostCached = 30_000;
-/** Items in one roster; a user who wants more gets an error, a stranger who asks is not kept. */
+/** Items in one roster, for each user: a user who wants more gets an error. */
 export const mostItems = 5_000;
+/** Requests of people who are not in the roster; the request of one more is not kept. */
+export const mostRequests = 500;
 
 /** The schema; a removed item stays as a row that is neither listed nor anything else, for its version. */
 const schema = [
@@ -75,6 +79,7 @@ const schema = [
      user TEXT NOT NULL, contact TEXT NOT NULL, name TEXT NOT NULL, groups TEXT NOT NULL, subscription INTEGER NOT NULL,
      ask INTEGER NOT NULL, approved INTEGER NOT NULL, pending TEXT, listed INTEGER NOT NULL, version INTEGER NOT NULL,
      PRIMARY KEY (user, contact)) WITHOUT ROWID`,
+  'CREATE TABLE roster_floors (user TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID',
 ];
 
 export class Rosters {
@@ -92,7 +97,10 @@ export class Rosters {
     const key = user.bare.toString();
     const known = this.#cache.get(key);
     if (known) return known;
-    const roster: Roster = { user: user.bare, items: new Map(), version: 0, shared: new Map() };
+    const floor = Number(
+      this.#store.prepare('SELECT version FROM roster_floors WHERE user = ?').get(key)?.version ?? 0,
+    );
+    const roster: Roster = { user: user.bare, items: new Map(), version: floor, floor, shared: new Map() };
     for (const row of this.#store.prepare('SELECT * FROM roster_items WHERE user = ?').iterate(key)) {
       const item = itemOf(row);
       roster.items.set(item.contact.toString(), item);
@@ -167,12 +175,40 @@ export class Rosters {
     return { came, went };
   }
 
-  /** Writes an item and gives the roster a new version. False where the roster is full. */
-  save(user: Jid, item: RosterItem): boolean {
+  /** Whether there is room for the contact as an item, or for its request. */
+  hasRoom(user: Jid, contact: Jid, as: 'item' | 'request'): boolean {
+    const roster = this.of(user);
+    const known = roster.items.get(contact.bare.toString());
+    if (known?.listed || (known && as === 'request')) return true;
+    const items = [...roster.items.values()];
+    if (as === 'request') return items.filter(isRequest).length < mostRequests;
+    if (items.length < mostItems) return true;
+    if (items.filter(({ listed }) => listed).length >= mostItems) return false;
+    this.#forgetRemoved(roster);
+    return true;
+  }
+
+  /** Clients that know an older version get the whole roster from now on. */
+  #forgetRemoved(roster: Roster): void {
+    const user = roster.user.toString();
+    roster.floor = roster.version;
+    this.#store.prepare('INSERT OR REPLACE INTO roster_floors VALUES (?, ?)').run(user, roster.floor);
+    for (const item of roster.items.values()) if (isGone(item)) this.#drop(roster, item);
+  }
+
+  #drop(roster: Roster, { contact }: RosterItem): void {
+    roster.items.delete(contact.toString());
+    this.#store
+      .prepare('DELETE FROM roster_items WHERE user = ? AND contact = ?')
+      .run(roster.user.toString(), contact.toString());
+  }
+
+  /** Writes an item and, where clients see the change, gives the roster a new version. Ask `hasRoom` before. */
+  save(user: Jid, item: RosterItem, visible = true): void {
     const roster = this.of(user);
     const key = item.contact.toString();
-    if (!roster.items.has(key) && roster.items.size >= mostItems) return false;
-    item.version = ++roster.version;
+    if (visible) item.version = ++roster.version;
+    else if (item.version === 0 && isGone(item)) return this.#drop(roster, item);
     roster.items.set(key, item);
     const { shared } = item;
     const kept = shared ? ownPart(item, shared) : item;
@@ -191,14 +227,25 @@ export class Rosters {
         item.version,
       );
     if (shared) overlay(Object.assign(item, kept), shared);
-    return true;
   }
 
   /** Forgets a user whose account is gone. */
   forget(user: Jid): void {
     this.#cache.delete(user.bare.toString());
-    this.#store.prepare('DELETE FROM roster_items WHERE user = ?').run(user.bare.toString());
+    for (const table of ['roster_items', 'roster_floors']) {
+      this.#store.prepare(`DELETE FROM ${table} WHERE user = ?`).run(user.bare.toString());
+    }
   }
+}
+
+/** Somebody who asked, and is not in the roster. */
+function isRequest({ listed, pending }: RosterItem): boolean {
+  return !listed && pending !== null;
+}
+
+/** What is left of a contact that was removed: nothing but the version of that. */
+function isGone({ listed, pending, approved }: RosterItem): boolean {
+  return !listed && pending === null && !approved;
 }
 
 const ofStore = new WeakMap<Store, Rosters>();

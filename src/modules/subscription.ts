@@ -1,11 +1,15 @@
 // Presence subscriptions: who asks whom, and what becomes of it (RFC 6121 §3, Appendix A).
 import type { Hub } from '../hub/module.ts';
+import { StanzaError } from '../xmpp/errors.ts';
 import type { Jid } from '../xmpp/jid.ts';
 import { Stanza } from '../xmpp/stanza.ts';
 import { compositionOf } from './composition.ts';
 import { type RosterItem, rostersOf } from './rosters.ts';
 
 export type SubscriptionType = 'subscribe' | 'subscribed' | 'unsubscribe' | 'unsubscribed';
+
+/** Bytes of what a request may say that is kept. */
+const largestRequest = 8 * 1024;
 
 const types: ReadonlySet<string> = new Set(['subscribe', 'subscribed', 'unsubscribe', 'unsubscribed']);
 
@@ -100,9 +104,13 @@ export async function sendSubscription(hub: Hub, received: Stanza, type: Subscri
   // The contact learns that we are gone before it learns that it sees us no more (§3.2.2).
   if (type === 'unsubscribed' && before.from) sendUnavailable(hub, user, contact);
   if (!same(before, state) || (type === 'subscribe' && !item.listed)) {
+    const listed = type === 'subscribe' || state.from || state.approved;
+    if (listed && !rosters.hasRoom(user, contact, 'item')) {
+      throw new StanzaError('resource-constraint', 'the roster is full');
+    }
     apply(item, state, null);
-    if (type === 'subscribe' || state.from || state.approved) item.listed = true;
-    if (!rosters.save(user, item)) return;
+    if (listed) item.listed = true;
+    rosters.save(user, item, item.listed);
     await hub.store.durable();
     if (item.listed) hub.emit('roster-changed', user, contact);
   }
@@ -120,20 +128,19 @@ export async function receiveSubscription(hub: Hub, received: Stanza, type: Subs
       kind: 'hub',
       name: 'subscription',
     });
-  const found = hub.directory(user.domain)?.find(user.local);
-  if (!(found instanceof Promise ? await found : found)) {
-    if (type === 'subscribe') await reply('unsubscribed');
-    return;
-  }
+  // Nobody learns so whether there is such a user (§8.5.1).
+  const found = user.local === '' ? null : hub.directory(user.domain)?.find(user.local);
+  if (!(found instanceof Promise ? await found : found)) return;
   const rosters = rostersOf(hub);
   const item = rosters.itemOrNew(user, contact);
   const before = stateOf(item);
   const transition = inbound(before, type);
   const stanza = received.withAddresses(contact, user);
   if (!same(before, transition.state)) {
-    apply(item, transition.state, stanza.toString());
+    if (!rosters.hasRoom(user, contact, 'request')) return;
+    apply(item, transition.state, requestOf(stanza));
     if (item.from || item.to) item.listed = true;
-    if (!rosters.save(user, item)) return;
+    rosters.save(user, item, item.listed);
     await hub.store.durable();
   }
   if (transition.passes) {
@@ -148,6 +155,12 @@ export async function receiveSubscription(hub: Hub, received: Stanza, type: Subs
     sendPresence(hub, user, contact);
   }
   if (type === 'unsubscribe' && before.from) sendUnavailable(hub, user, contact);
+}
+
+/** A request as it is kept: with all that it says, unless that is too much (RFC 6121 §3.1.3). */
+function requestOf(stanza: Stanza): string {
+  const { from, to, id, type } = stanza;
+  return (stanza.payload.length > largestRequest ? Stanza.of('presence', { from, to, id, type }) : stanza).toString();
 }
 
 /** Takes back all subscriptions with a contact that leaves the roster (RFC 6121 §2.5.2). */

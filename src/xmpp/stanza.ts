@@ -123,6 +123,13 @@ export class Stanza {
     return this.name === 'iq' && (this.type === 'get' || this.type === 'set');
   }
 
+  /** Whether it keeps the rules of IQs: an id, one of four types, and in a request one child (RFC 6120 §8.2.3). */
+  get isProper(): boolean {
+    if (this.name !== 'iq') return true;
+    if (this.id === '') return false;
+    return this.isRequest ? this.index.length === childStride : this.type === 'result' || this.isError;
+  }
+
   /** Whether there is a child of that name and namespace; builds no tree. */
   has(name: string, childNs: string): boolean {
     return this.#find(name, childNs) >= 0;

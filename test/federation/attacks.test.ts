@@ -146,6 +146,12 @@ const attacks: readonly Attack[] = [
     answer: /<improper-addressing/,
   },
   {
+    name: 'a stanza for no address, from another domain than was proved',
+    states: ['proved'],
+    send: message('a@verona.test', '@'),
+    answer: /<invalid-from/,
+  },
+  {
     name: 'a stanza for a domain that is not served',
     states: ['proved'],
     send: `<iq type='get' id='1' from='a@montague.test' to='verona.test'><ping xmlns='${ns.ping}'/></iq>`,

@@ -85,10 +85,28 @@ describe('service discovery', () => {
       (await people[who].asks('get', `<query xmlns='${ns.discoItems}'/>`, 'owner@hub.test'))
         .child('query', ns.discoItems)!
         .all()
+        .filter(({ attrs }) => attrs.jid === 'owner@hub.test')
         .map(({ attrs }) => attrs.node);
     assert.deepEqual(await nodes('owner'), ['open', 'shared', 'own']);
     assert.deepEqual(await nodes('friend'), ['open', 'shared']);
     assert.deepEqual(await nodes('stranger'), ['open']);
+  });
+
+  it('lists the available resources of an account to those who see its presence', async () => {
+    const second = await hub.client('owner@hub.test');
+    const quiet = await hub.client('owner@hub.test', { quiet: true });
+    const devices = async (who: string, to = 'owner@hub.test') =>
+      (await people[who].asks('get', `<query xmlns='${ns.discoItems}'/>`, to))
+        .child('query', ns.discoItems)!
+        .all()
+        .filter(({ attrs }) => attrs.jid.includes('/'))
+        .map(({ attrs }) => attrs.jid);
+    for (const who of ['owner', 'friend']) assert.deepEqual(await devices(who), [people.owner.jid, second.jid]);
+    assert.deepEqual(await devices('stranger'), []);
+    // That the owner is seen does not mean that it sees.
+    assert.deepEqual(await devices('owner', 'friend@hub.test'), []);
+    await second.close();
+    await quiet.close();
   });
 
   it('says what a node is, and names its items', async () => {

@@ -77,12 +77,21 @@ describe('rosters', () => {
     for (const client of [one, two, deaf]) await client.close();
   });
 
+  const others = Array.from({ length: 24 }, (_, i) => `other${i}@hub.test`);
+
+  /** Gives a roster so many contacts that a few changes come as pushes. */
+  async function fill(client: Client): Promise<void> {
+    for (const jid of others) {
+      await client.asks('set', query(`<item jid='${jid}'/>`));
+      await push(client);
+    }
+  }
+
   it('send only what is new to a client that knows a version', async () => {
     const name = `versions${++users}`;
     const client = await enter(name);
-    const others = Array.from({ length: 12 }, (_, i) => `other${i}@hub.test`);
-    for (const jid of [...others, 'a@hub.test']) await client.asks('set', query(`<item jid='${jid}'/>`));
-    for (const _ of others) await push(client);
+    await fill(client);
+    await client.asks('set', query(`<item jid='a@hub.test'/>`));
     const { ver } = (await push(client)).child('query', ns.roster)!.attrs;
     await client.asks('set', query(`<item jid='b@hub.test'/>`));
     await client.asks('set', query(`<item jid='a@hub.test' subscription='remove'/>`));
@@ -91,8 +100,13 @@ describe('rosters', () => {
     assert.equal(answer.child('query', ns.roster), null);
     const changes = [await push(again), await push(again)].map(pushed => shown(itemsOf(pushed)[0]));
     assert.deepEqual(changes, ['b none', 'a remove']);
-    const whole = await again.asks('get', query('', ` ver='no version'`));
-    assert.equal(itemsOf(whole).length, 13);
+    const latest = whole(await again.asks('get', query()));
+    for (const unknown of ['', '0', '-1', '01', '99', '1e1', 'no version', '9'.repeat(300)]) {
+      assert.equal(whole(await again.asks('get', query('', ` ver='${unknown}'`))), latest);
+    }
+    const current = await again.asks('get', query('', ` ver='${latest}'`));
+    assert.equal(current.children.length, 0);
+    await again.hasNot(e => itemsOf(e).length > 0);
     await client.close();
     await again.close();
   });
@@ -114,6 +128,60 @@ describe('rosters', () => {
     await client.close();
   });
 
+  /** The version of a roster that came as a whole. */
+  function whole(answer: Element): string {
+    assert.equal(itemsOf(answer).length, others.length + 1);
+    return answer.child('query', ns.roster)!.attrs.ver;
+  }
+
+  it('tell of each item that has changed once, as it is now, and in the order of the changes', async () => {
+    const name = `order${++users}`;
+    const client = await enter(name);
+    assert.ok(client.features.child('ver', ns.rosterVersioning));
+    const versions: string[] = [];
+    const set = async (attributes: string) => {
+      await client.asks('set', query(`<item ${attributes}/>`));
+      versions.push((await push(client)).child('query', ns.roster)!.attrs.ver);
+    };
+    await fill(client);
+    for (const contact of ['a', 'b', 'c']) await set(`jid='${contact}@hub.test'`);
+    for (const attributes of [`jid='c@hub.test' name='1'`, `jid='a@hub.test' name='2'`, `jid='c@hub.test' name='3'`]) {
+      await set(attributes);
+    }
+    await set(`jid='b@hub.test' subscription='remove'`);
+    assert.equal(new Set(versions).size, versions.length);
+    const again = await hub.client(`${name}@hub.test`, { security: 'plain', mechanism: 'PLAIN' });
+    await again.asks('get', query('', ` ver='${versions[2]}'`));
+    const changes = [await push(again), await push(again), await push(again)];
+    assert.deepEqual(
+      changes.map(change => itemsOf(change)[0]).map(({ attrs }) => [attrs.jid[0], attrs.name ?? attrs.subscription]),
+      [
+        ['a', '2'],
+        ['c', '3'],
+        ['b', 'remove'],
+      ],
+    );
+    assert.equal(changes[2].child('query', ns.roster)!.attrs.ver, versions.at(-1));
+    await again.hasNot(e => itemsOf(e).length > 0);
+    await client.close();
+    await again.close();
+  });
+
+  it('say nothing of those who ask and are not in them', async () => {
+    const [romeo, juliet] = await pair();
+    await juliet.asks('set', query(`<item jid='nurse@hub.test'/>`));
+    const { ver } = (await push(juliet)).child('query', ns.roster)!.attrs;
+    await romeo.sends(`<presence to='${bare(juliet)}' type='subscribe'/>`);
+    await presence(juliet, 'subscribe');
+    assert.equal((await juliet.asks('get', query('', ` ver='${ver}'`))).children.length, 0);
+    await juliet.sends(`<presence to='${bare(romeo)}' type='unsubscribed'/>`);
+    await presence(romeo, 'unsubscribed');
+    assert.equal((await juliet.asks('get', query('', ` ver='${ver}'`))).children.length, 0);
+    await juliet.hasNot(e => itemsOf(e).length > 0);
+    await romeo.close();
+    await juliet.close();
+  });
+
   for (const [what, inner, condition] of [
     ['no item', '', 'bad-request'],
     ['two items', `<item jid='a@hub.test'/><item jid='b@hub.test'/>`, 'bad-request'],
@@ -123,6 +191,16 @@ describe('rosters', () => {
     ['a group without name', `<item jid='a@hub.test'><group/></item>`, 'not-acceptable'],
     ['a name too long', `<item jid='a@hub.test' name='${'x'.repeat(2000)}'/>`, 'not-acceptable'],
     ['a group too long', `<item jid='a@hub.test'><group>${'x'.repeat(2000)}</group></item>`, 'not-acceptable'],
+    [
+      'a group that is empty among others',
+      `<item jid='a@hub.test'><group>x</group><group></group></item>`,
+      'not-acceptable',
+    ],
+    [
+      'too many groups',
+      `<item jid='a@hub.test'>${Array.from({ length: 101 }, (_, n) => `<group>${n}</group>`).join('')}</item>`,
+      'not-acceptable',
+    ],
     ['the removal of nobody', `<item jid='nobody@hub.test' subscription='remove'/>`, 'item-not-found'],
   ]) {
     it(`answer ${condition} to ${what}`, async () => {
@@ -133,10 +211,73 @@ describe('rosters', () => {
     });
   }
 
-  it('take no subscription from a client', async () => {
-    const client = await enter(`sly${++users}`);
-    await client.asks('set', query(`<item jid='x@hub.test' subscription='both' ask='subscribe' approved='true'/>`));
-    assert.deepEqual(await roster(client), ['x none']);
+  for (const subscription of ['both', 'to', 'from', 'none', 'foobar', '']) {
+    it(`take no subscription from a client: '${subscription}'`, async () => {
+      const client = await enter(`sly${++users}`);
+      const item = `<item jid='x@hub.test' subscription='${subscription}' ask='subscribe' approved='true'/>`;
+      assert.equal((await client.asks('set', query(item))).attrs.type, 'result');
+      assert.deepEqual(shown(itemsOf(await push(client))[0]), 'x none');
+      assert.deepEqual(await roster(client), ['x none']);
+      await client.close();
+    });
+  }
+
+  it('are for their owners alone', async () => {
+    const [romeo, juliet] = await pair();
+    for (const to of [bare(juliet), 'nobody@hub.test', 'hub.test']) {
+      for (const [type, inner] of [
+        ['get', ''],
+        ['set', `<item jid='x@hub.test'/>`],
+        ['set', `<item jid='x@hub.test' subscription='remove'/>`],
+      ] as const) {
+        assert.equal(conditionOf(await romeo.asks(type, query(inner), to)), 'forbidden');
+      }
+    }
+    assert.equal((await romeo.asks('get', query(), bare(romeo))).attrs.type, 'result');
+    assert.equal((await romeo.asks('set', query(`<item jid='x@hub.test'/>`), bare(romeo))).attrs.type, 'result');
+    assert.deepEqual(await roster(juliet), []);
+    await romeo.close();
+    await juliet.close();
+  });
+
+  it('are pushed to clients without presence as well, and to none that has presence alone', async () => {
+    const name = `shy${++users}`;
+    const quiet = await enter(name, { quiet: true });
+    const present = await hub.client(`${name}@hub.test`, { security: 'plain', mechanism: 'PLAIN' });
+    await quiet.asks('set', query(`<item jid='x@hub.test'/>`));
+    const pushed = await push(quiet);
+    assert.deepEqual([pushed.attrs.from, pushed.attrs.to], [`${name}@hub.test`, quiet.jid]);
+    // What a client answers, and even that it refuses, changes nothing.
+    await quiet.sends(`<iq type='result' id='${pushed.attrs.id}' to='${name}@hub.test'/>`);
+    await quiet.sends(`<iq type='error' id='${pushed.attrs.id}'><error type='cancel'/></iq>`);
+    await quiet.hasNot(e => e.attrs.type === 'error');
+    await present.hasNot(e => e.attrs.type === 'set');
+    await quiet.close();
+    await present.close();
+  });
+
+  it('have items that are replaced as a whole', async () => {
+    const client = await enter(`whole${++users}`);
+    const groups = (...names: string[]) => names.map(name => `<group>${name}</group>`).join('');
+    for (const [name, ...inGroups] of [
+      ['Romeo', 'Friends'],
+      ['Romeo', 'Friends', 'Lovers'],
+      ['Romeo', 'Lovers'],
+      [''],
+      ['R', 'Last'],
+    ]) {
+      await client.asks(
+        'set',
+        query(`<item jid='x@hub.test'${name && ` name='${name}'`}>${groups(...inGroups)}</item>`),
+      );
+      for (const [item] of [itemsOf(await push(client)), itemsOf(await client.asks('get', query()))]) {
+        assert.equal(item.attrs.name ?? '', name);
+        assert.deepEqual(
+          item.all('group').map(group => group.text),
+          inGroups,
+        );
+      }
+    }
     await client.close();
   });
 
@@ -241,13 +382,5 @@ describe('rosters', () => {
     assert.deepEqual(await roster(juliet), []);
     await romeo.close();
     await juliet.close();
-  });
-
-  it('answer a subscription to nobody with a no', async () => {
-    const romeo = await enter(`lonely${++users}`);
-    await romeo.sends(`<presence to='nobody@hub.test' type='subscribe'/>`);
-    assert.equal((await presence(romeo, 'unsubscribed')).attrs.from, 'nobody@hub.test');
-    assert.deepEqual(await roster(romeo), ['nobody none']);
-    await romeo.close();
   });
 });

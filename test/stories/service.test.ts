@@ -14,6 +14,7 @@ const domains = `
 `;
 const services = `
 cross-domain: { policy: open }
+log: { level: error }
 external-services:
   stun: { type: stun, host: stun.hub.test, port: 3478, transport: udp }
   relay: { type: turn, host: turn.hub.test, port: 3478, transport: udp, name: Relay, secret: shared, lifetime: 1h, domains: [hub.test], access: [other.test] }
@@ -142,6 +143,35 @@ describe('what a domain tells of itself', () => {
     assert.equal(refusal(await credentials("<service host='stun.else.test' type='stun'/>")), 'item-not-found');
     assert.equal(refusal(await credentials("<service host='turn.hub.test'/>")), 'bad-request');
     assert.equal(refusal(await credentials('')), 'bad-request');
+  });
+
+  it('of changes of the services, to those who have asked for them', async () => {
+    const paris = await hub.client('paris@hub.test');
+    const deaf = await hub.client('peter@hub.test');
+    await listed(paris, 'hub.test', 'turn');
+    const before = hub.config.externalServices;
+    const [stun, relay, , files] = before;
+    const moved = { ...relay, host: 'turn2.hub.test', name: '' };
+    const pushed = async (...now: typeof before) => {
+      await hub.reload({ ...hub.config, externalServices: now });
+      const push = await paris.receives(
+        e => e.attrs.type === 'set' && e.child('services', ns.externalServices) !== null,
+      );
+      assert.equal(push.attrs.from, 'hub.test');
+      const services = push.child('services', ns.externalServices)!;
+      assert.equal(services.attrs.type, 'turn');
+      await paris.sends(`<iq type='result' id='${push.attrs.id}' to='hub.test'/>`);
+      return services.all('service').map(({ attrs }) => [attrs.action, attrs.host, attrs.username !== undefined]);
+    };
+    assert.deepEqual(await pushed(stun, relay, moved), [['add', 'turn2.hub.test', true]]);
+    assert.deepEqual(await pushed(relay, { ...moved, secret: 'another' }), [['modify', 'turn2.hub.test', true]]);
+    assert.deepEqual(await pushed(relay), [['delete', 'turn2.hub.test', false]]);
+    // What is of another type, or not for them, is not told.
+    await hub.reload({ ...hub.config, externalServices: [relay, files, { ...moved, domains: ['other.test'] }] });
+    await hub.reload({ ...hub.config, externalServices: before });
+    for (const client of [paris, deaf]) await client.hasNot(e => e.attrs.type === 'set');
+    await paris.close();
+    await deaf.close();
   });
 
   it('to its own users, and to those who are let in', async () => {
