@@ -137,9 +137,23 @@ export async function startHub(config: Config, log: Log = createLog(config.log))
   try {
     return await compose(config, log, undo);
   } catch (error) {
-    for (const step of undo.reverse()) await step();
+    // What fails now, fails because of that.
+    await undone(undo).catch(() => {});
     throw error;
   }
+}
+
+/** Undoes all steps, the last one first. Rejects with the first failure, after all were tried. */
+async function undone(steps: (() => void | Promise<void>)[]): Promise<void> {
+  const failures: unknown[] = [];
+  for (const step of steps.splice(0).reverse()) {
+    try {
+      await step();
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  if (failures.length > 0) throw failures[0];
 }
 
 async function compose(first: Config, log: Log, undo: (() => void | Promise<void>)[]): Promise<RunningHub> {
@@ -271,7 +285,7 @@ async function compose(first: Config, log: Log, undo: (() => void | Promise<void
       components.stop();
       await links.stop();
       await turn();
-      for (const step of undo.splice(0).reverse()) await step();
+      await undone(undo);
     },
   };
   const admin = new AdminServer(adminCommands(running));

@@ -341,9 +341,15 @@ export class Kernel implements Hub {
     }
   }
 
-  /** Stops the modules, the last started first. */
+  /** Stops the modules, the last started first; one that fails holds up no other. */
   async stop(): Promise<void> {
-    for (const stop of this.#stops.splice(0).reverse()) await stop();
+    for (const stop of this.#stops.splice(0).reverse()) {
+      try {
+        await stop();
+      } catch (error) {
+        this.log.error({ err: error }, 'a module could not end in order');
+      }
+    }
     for (const { timer } of this.#waiting.values()) clearTimeout(timer);
     if (this.#endTimer) clearTimeout(this.#endTimer);
     this.#waiting.clear();

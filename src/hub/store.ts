@@ -38,6 +38,34 @@ export interface Store {
    * loss in a crash shows.
    */
   commitSoon(): void;
+  /** The journal of that name, a short word; it is made where there is none. */
+  journal(name: string): Journal;
   /** Commits what is open and closes the database. */
   close(): Promise<void>;
+}
+
+/**
+ * Bytes in the order of their arrival, beside the tables: for what is written often and read seldom. A position is the
+ * number of bytes that came before. The journal is divided into segments, each of which begins where an append does.
+ */
+export interface Journal {
+  /** Where each segment begins, in order. */
+  readonly segments: readonly number[];
+  /** Where the next append goes. */
+  readonly end: number;
+  /**
+   * Adds bytes, which can be read at once and survive the end of the process. Throws StoreError where they cannot be
+   * written; the positions that they would have had stay empty.
+   */
+  append(bytes: Uint8Array): void;
+  /** Up to `length` bytes; fewer at the end of a segment, none where there is nothing (any more). */
+  read(position: number, length: number): Uint8Array;
+  /** Puts other bytes in the place of some that are there. Throws StoreError. */
+  overwrite(position: number, bytes: Uint8Array): void;
+  /** Has the next append begin a segment, at `end` or wherever behind it. */
+  divide(at?: number): void;
+  /** Removes the segments that end at or before a position. */
+  drop(before: number): void;
+  /** Resolves when all that was written so far is on the disk. Rejects with StoreError. */
+  durable(): Promise<void>;
 }

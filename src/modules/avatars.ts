@@ -35,9 +35,14 @@ export const avatars: Module = {
     });
     personal.listen((owner, node) => {
       if (node.name !== ns.avatarMetadata) return;
-      // Behind the event, which tells more.
-      setImmediate(() => {
-        for (const session of hub.sessions.of(owner)) rebroadcast(hub, session);
+      // Behind the event, which tells more, and goes out when what was published is kept.
+      setImmediate(async () => {
+        try {
+          await hub.store.durable();
+          for (const session of hub.sessions.of(owner)) rebroadcast(hub, session);
+        } catch (error) {
+          hub.log.error({ err: error }, 'presence with a new avatar could not be sent');
+        }
       });
     });
   },

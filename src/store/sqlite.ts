@@ -1,8 +1,10 @@
 // The store on node:sqlite: one connection, write-ahead log, commits in groups, and the disk flush off the event loop.
-import { accessSync, closeSync, constants, fdatasync, fsyncSync, mkdirSync, openSync, statfsSync } from 'node:fs';
+import { accessSync, closeSync, constants, fdatasync, mkdirSync, openSync, statfsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { type Migration, type Statement, type Store, StoreError } from '../hub/store.ts';
+import { type Journal, type Migration, type Statement, type Store, StoreError } from '../hub/store.ts';
+import { syncDirectory } from './directory.ts';
+import { FileJournal, MemoryJournal } from './journal.ts';
 import { WriteAheadLog } from './log.ts';
 import { SqliteStatement } from './statement.ts';
 
@@ -61,15 +63,6 @@ function makeFile(path: string): void {
       throw new StoreError(`${directory} is on a read-only file system; the hub needs to write there`);
     if (code === 'ENOSPC') throw new StoreError(`${path}: the disk is full; free space and start again`);
     throw new StoreError(`${path} cannot be made: ${code}; check that this user can write to its directory`);
-  }
-}
-
-function syncDirectory(path: string): void {
-  const descriptor = openSync(path, 'r');
-  try {
-    fsyncSync(descriptor);
-  } finally {
-    closeSync(descriptor);
   }
 }
 
@@ -133,6 +126,7 @@ class SqliteStore implements Store {
   /** Null: the store lives in memory. */
   readonly #log: WriteAheadLog | null;
   readonly #statements = new Map<string, SqliteStatement>();
+  readonly #journals = new Map<string, Journal>();
   /** Whether the group's transaction is open. */
   #open = false;
   /** How many writes were begun in it, and how many of them before the atomic step that is under way. */
@@ -225,6 +219,15 @@ class SqliteStore implements Store {
     this.#later = setTimeout(() => this.#commit(), soonDelay);
   }
 
+  journal(name: string): Journal {
+    let journal = this.#journals.get(name);
+    if (!journal) {
+      journal = this.#log ? new FileJournal(`${this.#path.replace(/\.db$/, '')}.${name}`) : new MemoryJournal();
+      this.#journals.set(name, journal);
+    }
+    return journal;
+  }
+
   async close(): Promise<void> {
     if (this.#closed) return;
     try {
@@ -233,6 +236,7 @@ class SqliteStore implements Store {
       await last;
     } finally {
       if (this.#open) this.#commit();
+      for (const journal of this.#journals.values()) if (journal instanceof FileJournal) await journal.close();
       await this.#log?.close();
       this.#database.close();
     }

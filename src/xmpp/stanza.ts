@@ -15,6 +15,13 @@ const emptyIndex: readonly number[] = [];
 export const childStride = 6;
 // name start, name end, namespace start, namespace end (-1: inherited from the stanza), start, end
 
+/** A child as XML, its name and its namespace. */
+interface Written {
+  readonly name: string;
+  readonly ns: string;
+  readonly xml: string;
+}
+
 /** What of a start tag does not stand in a field of its own. */
 export interface StanzaFields {
   name: string;
@@ -50,6 +57,9 @@ export class Stanza {
   readonly payload: Uint8Array;
   readonly index: readonly number[];
   readonly malformed: 'to' | 'from' | '';
+  #head = '';
+  /** A child behind the payload, which joins it only where that matters: most stanzas are just passed on. */
+  #written: Written | null = null;
 
   constructor(fields: StanzaFields) {
     this.name = fields.name;
@@ -132,22 +142,25 @@ export class Stanza {
 
   /** Whether there is a child of that name and namespace; builds no tree. */
   has(name: string, childNs: string): boolean {
-    return this.#find(name, childNs) >= 0;
+    return this.#find(name, childNs) >= 0 || (this.#written?.name === name && this.#written.ns === childNs);
   }
 
   /** The first child of that name and namespace as a tree, or null. */
   child(name: string, childNs: string): Element | null {
     const at = this.#find(name, childNs);
-    return at < 0 ? null : this.#build(at);
+    if (at >= 0) return this.#build(at);
+    return this.#written && this.has(name, childNs) ? this.#joined().child(name, childNs) : null;
   }
 
   /** The name and namespace of the first child, or null: what an IQ is dispatched by. */
   get firstChild(): { name: string; ns: string } | null {
+    if (this.#written) return this.#joined().firstChild;
     return this.index.length === 0 ? null : { name: this.#nameAt(0), ns: this.#namespaceAt(0) };
   }
 
   /** All children as trees. */
   get children(): Element[] {
+    if (this.#written) return this.#joined().children;
     const children: Element[] = [];
     for (let at = 0; at < this.index.length; at += childStride) children.push(this.#build(at));
     return children;
@@ -166,14 +179,18 @@ export class Stanza {
     if (this.id) attrs.id = this.id;
     if (this.type) attrs.type = this.type;
     if (this.lang) attrs['xml:lang'] = this.lang;
-    const bytes = Buffer.concat([Buffer.from(`<x${this.extra}>`), this.payload, Buffer.from('</x>')]);
+    const bytes = Buffer.concat([
+      Buffer.from(`<x${this.extra}>`),
+      this.payload,
+      Buffer.from(`${this.#written?.xml ?? ''}</x>`),
+    ]);
     const whole = parsePayload(bytes, this.ns);
     return new Element(this.name, this.ns, { ...whole.attrs, ...attrs }, whole.children);
   }
 
   /** The same stanza between other addresses. */
   withAddresses(from: Jid | null, to: Jid | null): Stanza {
-    return new Stanza({ ...this.#fields(), from, to });
+    return this.#copy({ from, to });
   }
 
   withFrom(from: Jid | null): Stanza {
@@ -185,19 +202,20 @@ export class Stanza {
   }
 
   withId(id: string): Stanza {
-    return new Stanza({ ...this.#fields(), id });
+    return this.#copy({ id });
   }
 
   withType(type: string): Stanza {
-    return new Stanza({ ...this.#fields(), type });
+    return this.#copy({ type });
   }
 
   withLang(lang: string): Stanza {
-    return new Stanza({ ...this.#fields(), lang });
+    return this.#copy({ lang });
   }
 
   /** The same stanza with one more child at its end. */
   with(child: Element): Stanza {
+    if (this.#written) return this.#joined().with(child);
     const bytes = Buffer.from(child.toString(this.ns));
     const index = this.index.slice();
     note(index, child, this.ns, this.payload.length, bytes.length);
@@ -209,20 +227,18 @@ export class Stanza {
    * is well-formed. For what is done to every message.
    */
   withWritten(name: string, childNs: string, xml: string): Stanza {
-    const at = this.payload.length;
-    const length = Buffer.byteLength(xml);
-    const payload = Buffer.allocUnsafe(at + length);
-    payload.set(this.payload);
-    payload.write(xml, at);
-    const nameEnd = at + 1 + name.length;
-    const value = nameEnd + " xmlns='".length;
-    const index = this.index.slice();
-    index.push(at + 1, nameEnd, value, value + childNs.length, at, at + length);
-    return new Stanza({ ...this.#fields(), payload, index });
+    if (this.#written) return this.#joined().withWritten(name, childNs, xml);
+    const copy = new Stanza(this);
+    copy.#written = { name, ns: childNs, xml };
+    // The start tag of an empty element is another one.
+    if (this.payload.length === 0) return copy.#joined();
+    copy.#head = this.#head;
+    return copy;
   }
 
   /** The same stanza without the children for which `test` holds; `element` builds the child for who must look inside. */
   without(test: (name: string, childNs: string, element: () => Element) => boolean): Stanza {
+    if (this.#written) return this.#joined().without(test);
     const parts: Uint8Array[] = [];
     const index: number[] = [];
     let from = 0;
@@ -261,7 +277,7 @@ export class Stanza {
       text ? el('text', ns.stanzaErrors, { 'xml:lang': 'en' }, text) : null,
       more,
     );
-    const answer = new Stanza({ ...this.#fields(), from: this.to, to: this.from, type: 'error' });
+    const answer = this.#copy({ from: this.to, to: this.from, type: 'error' });
     return answer.with(error);
   }
 
@@ -272,6 +288,7 @@ export class Stanza {
 
   /** The start tag, or the whole empty-element tag where there is no payload. */
   get head(): string {
+    if (this.#head !== '') return this.#head;
     let head = `<${this.name}`;
     if (this.ns !== ns.client) head += ` xmlns='${escapeAttribute(this.ns)}'`;
     if (this.from !== null) head += ` from='${this.from.escaped}'`;
@@ -279,11 +296,13 @@ export class Stanza {
     if (this.id !== '') head += ` id='${escapeAttribute(this.id)}'`;
     if (this.type !== '') head += ` type='${escapeAttribute(this.type)}'`;
     if (this.lang !== '') head += ` xml:lang='${escapeAttribute(this.lang)}'`;
-    return `${head}${this.extra}${this.payload.length === 0 ? '/>' : '>'}`;
+    this.#head = `${head}${this.extra}${this.payload.length === 0 ? '/>' : '>'}`;
+    return this.#head;
   }
 
-  /** The end tag, or nothing where `head` already ended the element. */
+  /** What follows the payload: the end tag, or nothing where `head` already ended the element. */
   get tail(): string {
+    if (this.#written) return `${this.#written.xml}</${this.name}>`;
     return this.payload.length === 0 ? '' : `</${this.name}>`;
   }
 
@@ -302,8 +321,30 @@ export class Stanza {
   /** The stanza with bytes of its own: what is kept longer than the chunk it came in must not pin that chunk. */
   detach(): Stanza {
     return this.payload.buffer.byteLength > this.payload.length * 2
-      ? new Stanza({ ...this.#fields(), payload: new Uint8Array(this.payload) })
+      ? this.#copy({ payload: new Uint8Array(this.payload) })
       : this;
+  }
+
+  /** The same stanza with some fields changed, though not whether it has a payload. */
+  #copy(changes: Partial<StanzaFields>): Stanza {
+    const copy = new Stanza({ ...this.#fields(), ...changes });
+    copy.#written = this.#written;
+    return copy;
+  }
+
+  /** The same stanza with all that it has in its payload. */
+  #joined(): Stanza {
+    const { name, ns: childNs, xml } = this.#written!;
+    const at = this.payload.length;
+    const length = Buffer.byteLength(xml);
+    const payload = Buffer.allocUnsafe(at + length);
+    payload.set(this.payload);
+    payload.write(xml, at);
+    const nameEnd = at + 1 + name.length;
+    const value = nameEnd + " xmlns='".length;
+    const index = this.index.slice();
+    index.push(at + 1, nameEnd, value, value + childNs.length, at, at + length);
+    return new Stanza({ ...this.#fields(), payload, index });
   }
 
   #fields(): StanzaFields {

@@ -150,9 +150,7 @@ export class Stream {
   send(stanza: Stanza): void {
     if (this.#closing) return;
     this.#push(stanza.head);
-    if (stanza.payload.length > 0) {
-      this.#parts.push(stanza.payload, stanza.tail);
-    }
+    if (stanza.payload.length > 0) this.#parts.push(stanza.payload, stanza.tail);
   }
 
   sendElement(element: Element): void {

@@ -86,6 +86,24 @@ describe('the configuration of a node', () => {
     }
   });
 
+  it('has lists where the registry has them, to choose from', () => {
+    const field = (name: string, config = serviceDefaults) =>
+      configForm(config, ['Friends', 'Montague']).fields.find(one => one.var === `pubsub#${name}`);
+    const choices = (name: string, config = serviceDefaults) => field(name, config)?.options?.map(one => one.value);
+    assert.equal(field('language')?.type, 'list-single');
+    assert.deepEqual(
+      ['', 'en', 'de'].filter(tag => !choices('language')?.includes(tag)),
+      [],
+    );
+    assert.ok(choices('language', { ...serviceDefaults, language: 'tlh' })?.includes('tlh'));
+    assert.equal(field('roster_groups_allowed')?.type, 'list-multi');
+    assert.deepEqual(choices('roster_groups_allowed', { ...serviceDefaults, rosterGroups: ['Friends', 'Old'] }), [
+      'Friends',
+      'Montague',
+      'Old',
+    ]);
+  });
+
   it('takes max for the most there is', () => {
     const config = configured(serviceDefaults, values({ max_items: 'max', item_expire: 'max' }));
     assert.equal(config.maxItems, limits.items);

@@ -2,7 +2,7 @@
 # Installs the real peers from Debian; does nothing where they are there. Needs root.
 set -euo pipefail
 
-packages=(prosody lua-sec lua-unbound ejabberd python3-slixmpp)
+packages=(prosody lua-sec lua-unbound ejabberd)
 for more in "$(dirname "$0")"/*/packages; do
   [ -f "$more" ] && mapfile -t -O "${#packages[@]}" packages < "$more"
 done

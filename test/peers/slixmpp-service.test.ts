@@ -1,8 +1,6 @@
 // What a domain offers as a service, asked for by the plugins of an independent client library.
 import assert from 'node:assert/strict';
-import { createAuthority } from '../support/authority.ts';
-import { startTestHub, type TestHub } from '../support/hubs.ts';
-import { seenBySlixmpp } from './slixmpp.ts';
+import { seenBy } from './libraries.ts';
 
 const services = `
 external-services:
@@ -11,20 +9,11 @@ external-services:
 `;
 
 describe('slixmpp, of services', () => {
-  let hub: TestHub;
-  let seen: Record<string, unknown>;
-  before(async function () {
-    this.timeout(60_000);
-    const authority = await createAuthority();
-    const issued = await authority.issue({ names: ['hub.test'] });
-    hub = await startTestHub('{ hub.test: { certificate: domain.crt, key: domain.key, admins: [bard@hub.test] } }', {
-      files: { 'ca.crt': authority.certificate, 'domain.crt': issued.certificate, 'domain.key': issued.key },
-      yaml: services,
-    });
-    await hub.accounts.add('bard@hub.test', 'secret');
-    seen = await seenBySlixmpp('service.py', hub);
+  const seen = seenBy('slixmpp', 'service.py', {
+    users: ['bard'],
+    domain: 'admins: [bard@hub.test]',
+    yaml: services,
   });
-  after(() => hub.close());
 
   it('finds the features', () => {
     for (const feature of ['http://jabber.org/protocol/commands', 'urn:xmpp:extdisco:2', 'jabber:iq:register']) {

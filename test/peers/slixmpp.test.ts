@@ -1,37 +1,27 @@
-// Clients of independent make log in over STARTTLS and direct TLS, and talk through the hub.
+// Clients of independent make log in over STARTTLS and direct TLS, talk, and share what they publish.
 import assert from 'node:assert/strict';
-import { createAuthority } from '../support/authority.ts';
-import { startTestHub, type TestHub } from '../support/hubs.ts';
-import { seenBySlixmpp } from './slixmpp.ts';
+import { seenBy } from './libraries.ts';
 
 describe('slixmpp', () => {
-  let hub: TestHub;
-  before(async () => {
-    const authority = await createAuthority();
-    const issued = await authority.issue({ names: ['hub.test'] });
-    hub = await startTestHub('{ hub.test: { certificate: domain.crt, key: domain.key } }', {
-      files: { 'ca.crt': authority.certificate, 'domain.crt': issued.certificate, 'domain.key': issued.key },
-      listen: { 'c2s-tls': '127.0.0.1:0' },
-    });
-    await hub.accounts.add('romeo@hub.test', 'secret');
-    await hub.accounts.add('juliet@hub.test', 'secret');
-  });
-  after(() => hub.close());
+  const seen = seenBy('slixmpp', 'talk.py', { users: ['romeo', 'juliet'] });
 
-  it('logs in over STARTTLS and over direct TLS, and chats both ways', async () => {
-    const seen = await seenBySlixmpp('talk.py', hub);
-    assert.equal(seen.juliet, 'from slixmpp 爱');
-    assert.equal(seen.romeo, 'back again');
-    assert.equal(seen.ping, true);
+  it('logs in over STARTTLS and over direct TLS, and chats both ways', () => {
+    assert.deepEqual(seen, { juliet: 'from slixmpp 爱', romeo: 'back again', ping: true });
   });
+});
 
-  it('shares tunes, avatars and nodes', async () => {
-    assert.deepEqual(await seenBySlixmpp('eventing.py', hub), {
+describe('slixmpp, of eventing', () => {
+  const seen = seenBy('slixmpp', 'eventing.py', { users: ['romeo', 'juliet'] });
+
+  it('shares tunes, avatars and nodes', () => {
+    assert.deepEqual(seen, {
       tune: 'Dance of the Knights',
       tune_from: 'romeo@hub.test',
       nick: 'Ro',
       avatar: true,
       photo: true,
+      name: 'Romeo Montague',
+      last: 0,
       subscription: 'subscribed',
       news: 'one',
       title: 'open',

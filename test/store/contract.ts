@@ -1,6 +1,6 @@
 // What every kind of store must do; run once for each kind.
 import assert from 'node:assert/strict';
-import type { Store } from '../../src/hub/store.ts';
+import { type Store, StoreError } from '../../src/hub/store.ts';
 
 export function storeContract(name: string, open: () => Store): void {
   describe(`store contract: ${name}`, () => {
@@ -62,6 +62,65 @@ export function storeContract(name: string, open: () => Store): void {
       });
       await Promise.all(waits);
       assert.equal(store.prepare('SELECT count(*) AS n FROM things').get()?.n, 200);
+    });
+
+    describe('journal', () => {
+      const text = (bytes: Uint8Array) => Buffer.from(bytes).toString();
+      const add = (...texts: string[]) => {
+        for (const one of texts) store.journal('things').append(Buffer.from(one));
+      };
+
+      it('shows at once what was appended, by its position', async () => {
+        const journal = store.journal('things');
+        assert.equal(journal, store.journal('things'));
+        assert.deepEqual([journal.end, journal.segments], [0, []]);
+        add('abc', 'defg');
+        assert.deepEqual([journal.end, journal.segments], [7, [0]]);
+        assert.equal(text(journal.read(3, 2)), 'de');
+        assert.equal(text(journal.read(3, 100)), 'defg');
+        assert.equal(text(journal.read(7, 1)), '');
+        await journal.durable();
+      });
+
+      it('reads no further than a segment, and nothing where nothing was written', () => {
+        const journal = store.journal('things');
+        add('abc');
+        journal.divide();
+        add('def');
+        journal.divide(10);
+        add('ghi');
+        assert.deepEqual([journal.end, journal.segments], [13, [0, 3, 10]]);
+        assert.deepEqual(
+          [1, 3, 6, 9, 10, 13].map(position => text(journal.read(position, 100))),
+          ['bc', 'def', '', '', 'ghi', ''],
+        );
+      });
+
+      it('puts other bytes in the place of some', async () => {
+        const journal = store.journal('things');
+        add('abc');
+        journal.divide();
+        add('def');
+        journal.overwrite(1, Buffer.from('BC'));
+        assert.equal(text(journal.read(0, 9)) + text(journal.read(3, 9)), 'aBCdef');
+        assert.throws(() => journal.overwrite(2, Buffer.from('xx')), StoreError);
+        await journal.durable();
+      });
+
+      it('drops whole segments', async () => {
+        const journal = store.journal('things');
+        add('abc');
+        journal.divide();
+        add('def');
+        journal.drop(5);
+        assert.deepEqual(journal.segments, [3]);
+        assert.equal(text(journal.read(0, 9)), '');
+        journal.drop(6);
+        assert.deepEqual([journal.end, journal.segments], [6, []]);
+        add('ghi');
+        assert.deepEqual([journal.end, journal.segments], [9, [6]]);
+        await journal.durable();
+      });
     });
   });
 }

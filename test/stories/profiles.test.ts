@@ -87,6 +87,14 @@ describe('avatars', () => {
     await mercutio.close();
   });
 
+  it('are told of by the event first, which says more than the hash in presence', async () => {
+    assert.equal(conditionOf(await romeo.asks('set', vcard(photo(png('three'))))), 'result');
+    const hash = sha1(png('three'));
+    const told = await juliet.receives(e => hashIn(e) === hash || eventOf(e)?.child('item')?.attrs.id === hash);
+    assert.equal(eventOf(told)?.attrs.node, ns.avatarMetadata);
+    await seen(juliet, romeo.jid, hash);
+  });
+
   it('are taken away by a vCard without one, and hidden by a client that shows none', async () => {
     await romeo.sends(`<presence><x xmlns='${ns.vcardUpdate}'><photo/></x><status>bare</status></presence>`);
     const shy = await juliet.receives(e => e.childText('status') === 'bare');

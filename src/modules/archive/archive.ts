@@ -15,11 +15,17 @@ const expiryInterval = 600_000;
 const underWay = Symbol('archive query under way');
 
 /** The message that was last archived as sent: for the sender's other devices, and for the recipient's archive. */
-let lastSent: { stanza: Stanza; added: Added; id: () => string } | null = null;
+const lastSent: { stanza: Stanza | null; added: Added | null; messages: Messages | null } = {
+  stanza: null,
+  added: null,
+  messages: null,
+};
 
 /** The message as its sender's other devices get it: with the id in the sender's archive (XEP-0313 §3.4). */
 export function asArchivedBySender(stanza: Stanza): Stanza {
-  return lastSent?.stanza === stanza ? identified(stanza, stanza.from!, lastSent.id()) : stanza;
+  return lastSent.stanza === stanza
+    ? identified(stanza, stanza.from!, lastSent.messages!.idOf(lastSent.added!))
+    : stanza;
 }
 
 export const archive: Module = {
@@ -27,7 +33,7 @@ export const archive: Module = {
   implements: ['XEP-0313', 'XEP-0059', 'XEP-0359', 'XEP-0441'],
   defaultOn: false,
   start(hub) {
-    const messages = new Messages(hub.store);
+    const messages = new Messages(hub.store, error => hub.log.error({ err: error }, 'messages could not be archived'));
     const preferences = new ArchivePreferences(hub);
     const marks = ['#extended', '#groupchat-field'].map(mark => ns.archive + mark);
     hub.feature('account', ns.archive, ...marks, ns.stableIds, ns.resultSet);
@@ -42,12 +48,13 @@ export const archive: Module = {
       if (!hub.enabled('archive', user.domain)) return stanza;
       const sent = withoutForgedIds(stanza, user);
       if (!wanted(user, sent.to!, sent)) return sent;
-      const added = messages.add(user, sent.to!, sent);
-      const id = () => messages.idOf(added);
+      const added = messages.add(sent, 'sender');
       // What users send to themselves stands in the archive once.
-      const passed = sent.to!.bare.equals(user) ? identified(sent, user, id()) : sent;
-      lastSent = passed === sent ? { stanza: sent, added, id } : null;
-      return passed;
+      if (sent.to!.bare.equals(user)) return identified(sent, user, messages.idOf(added));
+      lastSent.stanza = sent;
+      lastSent.added = added;
+      lastSent.messages = messages;
+      return sent;
     });
     hub.arrival((stanza, origin) => {
       const user = stanza.to!.bare;
@@ -58,10 +65,10 @@ export const archive: Module = {
       }
       const clean = withoutForgedIds(stanza, user);
       // What a user here has just sent to this one stands once for both.
-      const sent = lastSent?.stanza === clean ? lastSent.added : null;
+      const sent = lastSent.stanza === clean ? lastSent.added : null;
       if (sent === null ? !wanted(user, contact, clean) : !preferences.wants(user, contact)) return clean;
-      const shared = sent !== null && messages.share(sent, user, contact);
-      return identified(clean, user, messages.idOf(shared ? sent : messages.add(user, contact, clean)));
+      const shared = sent !== null && messages.share(sent, clean);
+      return identified(clean, user, messages.idOf(shared ? sent : messages.add(clean, 'recipient')));
     });
     // What is archived is kept: it does not bounce where it is not stored besides.
     hub.on('message-undelivered', stanza =>
@@ -128,6 +135,6 @@ function keepYoung(hub: Hub, messages: Messages): () => Promise<void> {
   return () => {
     stopped = true;
     clearInterval(timer);
-    return messages.durable();
+    return messages.close();
   };
 }

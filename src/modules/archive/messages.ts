@@ -1,8 +1,21 @@
-// The archives of all users as they are kept: one table in the order of arrival, and an index that is written in bulk (XEP-0313 §3).
+// The archives of all users as they are kept: a journal of messages in the order of arrival, and an index for each user (XEP-0313 §3).
 import { createHash, createHmac, randomBytes } from 'node:crypto';
-import type { Row, SqlValue, Store } from '../../hub/store.ts';
-import type { Jid } from '../../xmpp/jid.ts';
-import { Stanza } from '../../xmpp/stanza.ts';
+import type { Journal, Store } from '../../hub/store.ts';
+import { Jid } from '../../xmpp/jid.ts';
+import type { Stanza } from '../../xmpp/stanza.ts';
+import { type Posting, Postings } from './postings.ts';
+import {
+  type ArchivedRecord,
+  markRecord,
+  mostBytesOf,
+  ownersOf,
+  readRecord,
+  recipientsMark,
+  sendersMark,
+  stanzaOf,
+  unmarked,
+  writeRecord,
+} from './record.ts';
 import { StableIds } from './stable-ids.ts';
 
 /**
@@ -11,33 +24,19 @@ import { StableIds } from './stable-ids.ts';
  */
 const placesPerMs = 1024;
 
-/**
- * What one user here sends to another stands once and belongs to both. The index is a table of its own, which is
- * filled in bulk: page by page it would cost more than the messages.
- */
-const schema = [
-  `CREATE TABLE archive_state (secret BLOB NOT NULL, indexed INTEGER NOT NULL);
-   CREATE TABLE archive_users (id INTEGER PRIMARY KEY, user TEXT NOT NULL UNIQUE);
-   CREATE TABLE archive (
-     place INTEGER PRIMARY KEY, user INTEGER, contact INTEGER, resource TEXT,
-     user2 INTEGER, contact2 INTEGER, resource2 TEXT, salt INTEGER NOT NULL, stanza BLOB NOT NULL);
-   CREATE TABLE archive_index (
-     user INTEGER, place INTEGER, contact INTEGER NOT NULL, PRIMARY KEY (user, place)) WITHOUT ROWID`,
-];
+const schema = ['CREATE TABLE archive_secret (secret BLOB NOT NULL)'];
 
-const joined = 'archive_index AS i JOIN archive AS a ON a.place = i.place';
-const row = '(?, ?, ?, ?, ?, ?, ?, ?, ?)';
-const inserts = {
-  1: `INSERT INTO archive VALUES ${row}`,
-  16: `INSERT INTO archive VALUES ${Array(16).fill(row).join(', ')}`,
-};
-/** Messages wait for company before they are written, so long (in ms) and so many; who must not lose any asks for `durable`. */
+/** Messages wait for company before they are written, so long (in ms) and so many bytes; who must not lose any asks for `durable`. */
 const writeDelay = 10;
-const mostPending = 64;
-const mostUnindexed = 4_000;
+const mostPending = 64 * 1024;
 const mostCached = 20_000;
-/** Messages whose age is up are removed this many at a time. */
-const removedAtOnce = 500;
+/** Blocks of an index that are removed at a time. */
+const removedAtOnce = 4;
+/** How much is read for a record before its length is known, in bytes; and at once where many are. */
+const usualRecord = 1024;
+const readAtOnce = 1024 * 1024;
+/** A segment of the journal is followed by another at this age in ms: what has become too old is removed by segments. */
+const segmentAge = 24 * 3600 * 1000;
 
 /** Which messages of an archive a query is about; places are exclusive. */
 export interface Selection {
@@ -61,71 +60,75 @@ export interface Added {
   readonly salt: number;
 }
 
-/** A message that is not in the store yet. */
-interface Pending extends Added {
-  readonly user: Jid;
-  readonly contact: Jid;
-  /** The second archive that it belongs to. */
-  other: Jid | null;
-  otherContact: Jid | null;
-  readonly bytes: Uint8Array;
-}
+/** In whose archive a message stands: what one user here sends to another stands once and belongs to both. */
+export type Side = 'sender' | 'recipient';
 
 export class Messages {
-  readonly #store: Store;
+  readonly #journal: Journal;
+  readonly #postings: Postings;
   readonly #secret: Uint8Array;
   readonly #ids: StableIds;
-  readonly #users = new Map<string, number>();
-  readonly #contacts = new Map<string, number>();
+  readonly #failed: (error: unknown) => void;
+  readonly #contacts = new Map<string, { contact: number; resource: number }>();
   #last: number;
-  /** How many messages the index lacks, about. */
-  #unindexed: number;
-  #pending: Pending[] = [];
+  /** Everything before this place is gone, whether it was removed already or not. */
+  #oldest = 0;
+  /** Records that are not in the journal yet, the last one of them, and where it begins. */
+  readonly #pending = Buffer.allocUnsafeSlow(mostPending);
+  #length = 0;
+  #newest: Added | null = null;
+  #newestAt = 0;
   #later: NodeJS.Timeout | null = null;
+  /** What was added could not be kept: who asks next whether it was is told. */
+  #lost: unknown = null;
 
-  constructor(store: Store) {
-    this.#store = store;
-    store.migrate('archive', schema);
+  /** `failed` is told when messages that nobody waits for could not be kept. */
+  constructor(store: Store, failed: (error: unknown) => void = () => {}) {
+    this.#failed = failed;
+    this.#journal = store.journal('archive');
+    this.#postings = new Postings(store);
+    store.migrate('archive secret', schema);
     this.#secret = secretOf(store);
     this.#ids = new StableIds(createHash('sha256').update(this.#secret).digest().subarray(0, 16));
-    const indexed = Number(store.prepare('SELECT indexed FROM archive_state').get()?.indexed);
-    const newest = store.prepare('SELECT max(place) AS place FROM archive').get();
-    this.#last = Math.max(indexed, Number(newest?.place ?? 0));
-    // Where the process was killed, the index lacks the newest messages.
-    this.#unindexed = this.#last > indexed ? mostUnindexed : 0;
+    const { position, newest } = this.#postings.progress;
+    this.#last = newest;
+    // A journal that lost its end in a crash goes on where nothing ever stood.
+    if (this.#journal.end < position) this.#journal.divide(position);
+    this.#recover(position);
   }
 
-  /** Puts a message at the end of a user's archive. `contact` is the other side's address. */
-  add(user: Jid, contact: Jid, stanza: Stanza): Added {
+  /** Puts a message at the end of an archive of its sender or recipient; both are whole, at least on that side. */
+  add(stanza: Stanza, side: Side): Added {
     const place = (this.#last = Math.max(this.#last + 1, Date.now() * placesPerMs));
-    const added = {
-      place,
-      salt: this.#ids.salt(),
-      user,
-      contact,
-      other: null,
-      otherContact: null,
-      bytes: stanza.toBytes(),
-    };
-    this.#pending.push(added);
-    if (this.#pending.length >= mostPending) this.#write();
-    else this.#later ??= setTimeout(() => this.#write(), writeDelay);
-    return added;
+    const salt = this.#ids.salt();
+    const at = this.#keep(stanza, side === 'sender' ? sendersMark : recipientsMark, place, salt);
+    this.#index(stanza, side, place, at);
+    return (this.#newest = { place, salt });
   }
 
-  /** Puts the message into a second archive as well. False: it is too late for that. */
-  share(added: Added, user: Jid, contact: Jid): boolean {
-    const last = this.#pending[this.#pending.length - 1];
-    if (last !== added) return false;
-    last.other = user;
-    last.otherContact = contact;
+  /** Puts a message that was added to its sender's archive into its recipient's as well. False: it is too late for that. */
+  share(added: Added, stanza: Stanza): boolean {
+    if (this.#newest !== added || this.#length === 0) return false;
+    this.#newest = null;
+    markRecord(this.#pending, this.#newestAt, recipientsMark);
+    this.#index(stanza, 'recipient', added.place, this.#journal.end + this.#newestAt);
     return true;
   }
 
   /** Resolves when all that was added is on the disk. */
-  durable(): Promise<void> {
+  async durable(): Promise<void> {
     this.#write();
-    return this.#store.durable();
+    const lost = this.#lost;
+    this.#lost = null;
+    if (lost) throw lost;
+    await this.#journal.durable();
+  }
+
+  /** Writes the index as well, so that the next start need not. */
+  async close(): Promise<void> {
+    this.#write();
+    this.#postings.flush(this.#journal.end);
+    await this.durable();
   }
 
   /** The id that clients see of a message. */
@@ -136,12 +139,9 @@ export class Messages {
   /** The place of the message of that id in a user's archive; null where there is none. */
   placeOf(user: Jid, id: string): number | null {
     const opened = this.#ids.open(id);
-    if (opened === null) return null;
-    this.#write();
-    const found = this.#store.prepare('SELECT user, user2, salt FROM archive WHERE place = ?').get(opened.place);
-    if (found?.salt !== opened.salt) return null;
-    const number = this.#user(user);
-    return found.user === number || found.user2 === number ? opened.place : null;
+    if (opened === null || opened.place < this.#oldest) return null;
+    const posting = this.#postings.at(user.bare.toString(), opened.place);
+    return posting && this.#read(posting)?.salt === opened.salt ? opened.place : null;
   }
 
   /** The first place of a moment, and the first behind it: a moment lasts a millisecond. */
@@ -154,182 +154,232 @@ export class Messages {
    * with `backwards`, from its end.
    */
   page(user: Jid, selection: Selection, limit: number, backwards: boolean, skip = 0): ArchivedMessage[] {
-    const { where, values } = this.#selected(user, selection);
-    const order = backwards ? 'DESC' : 'ASC';
-    const rows = this.#store
-      .prepare(
-        `SELECT a.place, a.salt, a.stanza FROM ${joined} WHERE ${where} ORDER BY i.place ${order} LIMIT ? OFFSET ?`,
-      )
-      .all(...values, limit, skip);
-    if (backwards) rows.reverse();
-    return rows.map(found => this.#message(found));
+    const found: ArchivedMessage[] = [];
+    let left = skip;
+    for (const posting of this.#selected(user, selection, backwards)) {
+      if (found.length === limit) break;
+      if (left-- > 0) continue;
+      const message = this.#read(posting);
+      if (message) found.push(message);
+    }
+    return backwards ? found.reverse() : found;
   }
 
   /** How many messages of the selection there are, counting no further than `most`. */
   count(user: Jid, selection: Selection, most: number): number {
-    const { where, values } = this.#selected(user, selection);
-    // What can do without the messages reads the index alone.
-    const from = selection.with?.resource ? joined : 'archive_index AS i';
-    const row = this.#store
-      .prepare(`SELECT count(*) AS n FROM (SELECT 1 FROM ${from} WHERE ${where} LIMIT ?)`)
-      .get(...values, most);
-    return Number(row?.n);
+    let count = 0;
+    for (const _ of this.#selected(user, selection, false)) if (++count === most) break;
+    return count;
   }
 
   /** Removes what is older than `time`, a portion at a time. True: there was nothing (more) to remove. */
   expire(time: number): boolean {
-    this.#index();
-    const rows = this.#store
-      .prepare('SELECT place, user, user2 FROM archive WHERE place < ? ORDER BY place LIMIT ?')
-      .all(time * placesPerMs, removedAtOnce);
-    this.#store.atomic(() => {
-      for (const { place, user, user2 } of rows) {
-        this.#unindex(user, place);
-        this.#unindex(user2, place);
-        this.#store.prepare('DELETE FROM archive WHERE place = ?').run(place);
-      }
-    });
-    return rows.length < removedAtOnce;
+    this.#write();
+    this.#oldest = Math.max(this.#oldest, time * placesPerMs);
+    this.#postings.note(this.#last);
+    const { segments, end } = this.#journal;
+    if (segments.length > 0) {
+      const behind = segments[1] ?? end;
+      const gone = this.#newestIn(segments[0], behind) < this.#oldest;
+      // Nothing of it is needed after a crash once the index is in the tables.
+      if (gone) this.#postings.flush(end);
+      if (gone) this.#journal.drop(behind);
+      if (gone) return false;
+      const begun = readRecord(this.#journal.read(segments[segments.length - 1], usualRecord), 0);
+      if (begun && begun.place < (Date.now() - segmentAge) * placesPerMs) this.#journal.divide();
+    }
+    return this.#postings.expire(this.#oldest, removedAtOnce);
   }
 
   /** Removes a user's archive, a portion at a time. True: nothing is left. */
   forget(user: Jid): boolean {
-    this.#index();
-    const number = this.#user(user);
-    const rows = this.#store
-      .prepare('SELECT place FROM archive_index WHERE user = ? ORDER BY place LIMIT ?')
-      .all(number, removedAtOnce);
-    this.#store.atomic(() => {
-      for (const { place } of rows) {
-        this.#unindex(number, place);
-        // The other user keeps what it shares with this one.
-        for (const column of ['user', 'user2']) {
-          this.#store
-            .prepare(`UPDATE archive SET ${column} = NULL WHERE place = ? AND ${column} = ?`)
-            .run(place, number);
-        }
-        this.#store.prepare('DELETE FROM archive WHERE place = ? AND user IS NULL AND user2 IS NULL').run(place);
-      }
-      if (rows.length === removedAtOnce) return;
-      this.#users.delete(user.bare.toString());
-      this.#store.prepare('DELETE FROM archive_users WHERE user = ?').run(user.bare.toString());
-    });
-    return rows.length < removedAtOnce;
+    this.#write();
+    const removed = this.#postings.remove(user.bare.toString(), removedAtOnce);
+    for (const { position } of removed) this.#erase(user, position);
+    return removed.length === 0;
   }
 
-  #unindex(user: SqlValue, place: SqlValue): void {
-    if (user !== null) this.#store.prepare('DELETE FROM archive_index WHERE user = ? AND place = ?').run(user, place);
+  /** Takes a record away from a user; the other end of the message keeps what it shares with this one. */
+  #erase(user: Jid, position: number): void {
+    const bytes = this.#bytesAt(position);
+    const record = readRecord(bytes, 0);
+    const stanza = record && stanzaOf(bytes, 0, record.length);
+    if (!stanza) return;
+    const own = ownersOf(stanza, record.marks).filter(owner => owner.user.equals(user.bare));
+    this.#journal.overwrite(
+      position,
+      unmarked(
+        bytes,
+        own.reduce((marks, { mark }) => marks | mark, 0),
+      ),
+    );
   }
 
-  #message(row: Row): ArchivedMessage {
-    const place = Number(row.place);
-    return {
-      id: this.#ids.seal(Number(row.salt), place),
-      place,
-      at: new Date(Math.floor(place / placesPerMs)),
-      stanza: Stanza.parse(row.stanza as Uint8Array),
-    };
-  }
-
-  /** The condition and its values. */
-  #selected(user: Jid, selection: Selection): { where: string; values: SqlValue[] } {
-    this.#index();
-    let where = 'i.user = ?';
-    const values: SqlValue[] = [this.#user(user)];
-    const and = (condition: string, ...more: SqlValue[]) => {
-      where += ` AND ${condition}`;
-      values.push(...more);
-    };
-    const { after, before, places } = selection;
-    if (after !== undefined) and('i.place > ?', after);
-    if (before !== undefined) and('i.place < ?', before);
-    if (places) and('i.place IN (SELECT value FROM json_each(?))', JSON.stringify(places));
-    if (selection.with) and('i.contact = ?', this.#contact(selection.with));
-    if (selection.with?.resource) {
-      and('CASE a.user WHEN i.user THEN a.resource ELSE a.resource2 END = ?', selection.with.resource);
+  *#selected(user: Jid, selection: Selection, backwards: boolean): Generator<Posting> {
+    const { before = Number.MAX_SAFE_INTEGER, places } = selection;
+    const after = Math.max(selection.after ?? -1, this.#oldest - 1);
+    const name = user.bare.toString();
+    const other = selection.with && this.#hashesOf(selection.with);
+    for (const posting of places
+      ? this.#chosen(name, places, after, before, backwards)
+      : this.#postings.of(name, after, before, backwards)) {
+      if (other && posting.contact !== other.contact) continue;
+      if (other && selection.with?.resource && posting.resource !== other.resource) continue;
+      yield posting;
     }
-    return { where, values };
   }
 
-  /** Writes what is pending; several rows in one statement cost less than one after another. */
+  *#chosen(user: string, places: readonly number[], after: number, before: number, backwards: boolean) {
+    const inOrder = [...new Set(places)].sort((a, b) => (backwards ? b - a : a - b));
+    for (const place of inOrder) {
+      const posting = place > after && place < before ? this.#postings.at(user, place) : null;
+      if (posting) yield posting;
+    }
+  }
+
+  #read({ place, position }: Posting): (ArchivedMessage & Added) | null {
+    const bytes = this.#bytesAt(position);
+    const record = readRecord(bytes, 0);
+    // Where messages were lost in a crash, the index may know of what is not there.
+    if (record?.place !== place) return null;
+    const stanza = stanzaOf(bytes, 0, record.length);
+    const { salt } = record;
+    return (
+      stanza && { id: this.#ids.seal(salt, place), salt, place, at: new Date(Math.floor(place / placesPerMs)), stanza }
+    );
+  }
+
+  /** The bytes of the record at a position, if there is one. */
+  #bytesAt(position: number): Uint8Array {
+    this.#write();
+    const bytes = this.#journal.read(position, usualRecord);
+    const length = readRecord(bytes, 0)?.length ?? 0;
+    return length <= bytes.length ? bytes.subarray(0, length) : this.#journal.read(position, length);
+  }
+
+  /** Adds a record to what is pending, and returns the position that it will have. */
+  #keep(stanza: Stanza, marks: number, place: number, salt: number): number {
+    let end = writeRecord(this.#pending, this.#length, marks, place, salt, stanza);
+    if (end < 0) {
+      this.#write();
+      end = writeRecord(this.#pending, 0, marks, place, salt, stanza);
+    }
+    if (end < 0) return this.#keepLarge(stanza, marks, place, salt);
+    this.#newestAt = this.#length;
+    this.#length = end;
+    this.#later ??= setTimeout(() => this.#write(), writeDelay);
+    return this.#journal.end + this.#newestAt;
+  }
+
+  #keepLarge(stanza: Stanza, marks: number, place: number, salt: number): number {
+    const bytes = Buffer.allocUnsafe(mostBytesOf(stanza));
+    const position = this.#journal.end;
+    this.#append(bytes.subarray(0, writeRecord(bytes, 0, marks, place, salt, stanza)));
+    return position;
+  }
+
+  /** Writes what is pending. */
   #write(): void {
     if (this.#later) clearTimeout(this.#later);
     this.#later = null;
-    const pending = this.#pending;
-    if (pending.length === 0) return;
-    this.#pending = [];
-    let at = 0;
-    for (const size of [16, 1] as const) {
-      const insert = this.#store.prepare(inserts[size]);
-      for (; at + size <= pending.length; at += size) {
-        insert.run(...pending.slice(at, at + size).flatMap(added => this.#valuesOf(added)));
-      }
+    if (this.#length === 0) return;
+    const length = this.#length;
+    this.#length = 0;
+    this.#append(this.#pending.subarray(0, length));
+  }
+
+  #append(bytes: Uint8Array): void {
+    try {
+      this.#journal.append(bytes);
+      this.#postings.step(this.#journal.end);
+    } catch (error) {
+      if (this.#lost === null) this.#failed(error);
+      this.#lost = error;
     }
-    this.#unindexed += pending.length;
-    if (this.#unindexed >= mostUnindexed) this.#index();
   }
 
-  #valuesOf({ place, salt, user, contact, other, otherContact, bytes }: Pending): SqlValue[] {
-    const second = other && otherContact;
-    return [
-      place,
-      this.#user(user),
-      this.#contact(contact),
-      contact.resource,
-      second && this.#user(other),
-      second && this.#contact(otherContact),
-      second && otherContact.resource,
-      salt,
-      bytes,
-    ];
+  #index({ from, to }: Stanza, side: Side, place: number, position: number): void {
+    const user = side === 'sender' ? from! : to!;
+    const other = side === 'sender' ? to! : (from ?? Jid.of('', user.domain, ''));
+    const { contact, resource } = this.#hashesOf(other);
+    this.#postings.add(user.bare.toString(), place, position, contact, resource);
   }
 
-  /** Brings the index up to date. */
-  #index(): void {
-    this.#write();
-    if (this.#unindexed === 0) return;
-    const select = (user: string, contact: string) =>
-      `SELECT ${user}, place, ${contact} FROM archive
-       WHERE place > (SELECT indexed FROM archive_state) AND ${user} IS NOT NULL`;
-    this.#store
-      .prepare(
-        `INSERT INTO archive_index ${select('user', 'contact')} UNION ALL ${select('user2', 'contact2')} ORDER BY 1, 2`,
-      )
-      .run();
-    this.#store.prepare('UPDATE archive_state SET indexed = ?').run(this.#last);
-    this.#unindexed = 0;
+  /** Finds what is in the journal from a position on and not in the index: the process was killed. */
+  #recover(since: number): void {
+    const { segments, end } = this.#journal;
+    const known = new Map<string, number>();
+    for (const [n, begin] of segments.entries()) {
+      const behind = segments[n + 1] ?? end;
+      let whole = Math.max(begin, since);
+      for (const { record, bytes, at, position } of this.#records(whole, behind)) {
+        whole = position + record.length;
+        this.#last = Math.max(this.#last, record.place);
+        const stanza = stanzaOf(bytes, at, record.length);
+        if (stanza) this.#recoverRecord(known, record, position, stanza);
+      }
+      // Behind a torn end nothing would be found again.
+      if (whole < behind) this.#journal.divide();
+    }
   }
 
-  #user(user: Jid): number {
-    const key = user.bare.toString();
-    const known = this.#users.get(key);
-    if (known !== undefined) return known;
-    const row = this.#store.prepare('SELECT id FROM archive_users WHERE user = ?').get(key);
-    // A random number: were it a counted one, it could be given twice where the store loses a write.
-    const id = row ? Number(row.id) : randomBytes(6).readUIntBE(0, 6);
-    if (!row) this.#store.prepare('INSERT INTO archive_users (id, user) VALUES (?, ?)').run(id, key);
-    if (this.#users.size >= mostCached) this.#users.clear();
-    this.#users.set(key, id);
-    return id;
+  #recoverRecord(known: Map<string, number>, { place, marks }: ArchivedRecord, position: number, stanza: Stanza): void {
+    for (const { user, contact } of ownersOf(stanza, marks)) {
+      const name = user.toString();
+      if (!known.has(name)) known.set(name, this.#postings.newest(name));
+      if (place <= known.get(name)!) continue;
+      const hashes = this.#hashesOf(contact);
+      this.#postings.add(name, place, position, hashes.contact, hashes.resource);
+    }
   }
 
-  /** A bare address as 48 bits of a keyed hash: nobody outside can make two that meet. */
-  #contact(contact: Jid): number {
-    const key = contact.bare.toString();
-    const known = this.#contacts.get(key);
-    if (known !== undefined) return known;
-    const hash = createHmac('sha256', this.#secret).update(key).digest().readUIntBE(0, 6);
-    if (this.#contacts.size >= mostCached) this.#contacts.clear();
-    this.#contacts.set(key, hash);
-    return hash;
+  #newestIn(from: number, behind: number): number {
+    let newest = 0;
+    for (const { record } of this.#records(from, behind)) newest = Math.max(newest, record.place);
+    return newest;
+  }
+
+  /** The whole records of a segment, from a position on. */
+  *#records(
+    from: number,
+    behind: number,
+  ): Generator<{ record: ArchivedRecord; bytes: Uint8Array; at: number; position: number }> {
+    let position = from;
+    while (position < behind) {
+      let bytes = this.#journal.read(position, readAtOnce);
+      const first = readRecord(bytes, 0);
+      if (first && first.length > bytes.length) bytes = this.#journal.read(position, first.length);
+      let at = 0;
+      for (;;) {
+        const record = readRecord(bytes, at);
+        if (record === null || at + record.length > bytes.length) break;
+        yield { record, bytes, at, position: position + at };
+        at += record.length;
+      }
+      if (at === 0) return;
+      position += at;
+    }
+  }
+
+  /** An address as numbers, 48 bits of a keyed hash each: nobody outside can make two that meet. */
+  #hashesOf(jid: Jid): { contact: number; resource: number } {
+    const key = jid.toString();
+    let hashes = this.#contacts.get(key);
+    if (!hashes) {
+      const hash = (text: string) => createHmac('sha256', this.#secret).update(text).digest().readUIntBE(0, 6);
+      hashes = { contact: hash(jid.bare.toString()), resource: hash(jid.resource) };
+      if (this.#contacts.size >= mostCached) this.#contacts.clear();
+      this.#contacts.set(key, hashes);
+    }
+    return hashes;
   }
 }
 
 /** The secret of the archives: it is made with them, and lost only with them. */
 function secretOf(store: Store): Uint8Array {
-  const row = store.prepare('SELECT secret FROM archive_state').get();
+  const row = store.prepare('SELECT secret FROM archive_secret').get();
   if (row) return row.secret as Uint8Array;
   const secret = randomBytes(32);
-  store.prepare('INSERT INTO archive_state (secret, indexed) VALUES (?, 0)').run(secret);
+  store.prepare('INSERT INTO archive_secret (secret) VALUES (?)').run(secret);
   return secret;
 }

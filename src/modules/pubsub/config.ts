@@ -22,6 +22,8 @@ interface FieldSpec<T> {
 
 const mostText = 1_024;
 const mostListed = 100;
+const languages =
+  'ar bg cs da de el en es et fi fr ga hr hu it ja ko lt lv mt nb nl pl pt ro ru sk sl sv tr uk zh'.split(' ');
 
 function bad(name: string, wanted: string): StanzaError {
   return new StanzaError('not-acceptable', `pubsub#${name}: ${wanted} is expected`);
@@ -87,7 +89,8 @@ const fields: { readonly [K in keyof NodeConfig]: FieldSpec<NodeConfig[K]> } = {
   title: text('title', 'A friendly name for the node'),
   description: text('description', 'A description of the node'),
   type: text('type', 'The kind of data, usually the namespace of the payload'),
-  language: text('language', 'The language of the data'),
+  // Its options are those most asked for; any other tag is taken as well.
+  language: { ...text('language', 'The language of the data'), type: 'list-single', options: ['', ...languages] },
   contact: {
     name: 'contact',
     type: 'jid-multi',
@@ -101,7 +104,7 @@ const fields: { readonly [K in keyof NodeConfig]: FieldSpec<NodeConfig[K]> } = {
   accessModel: choice('access_model', 'Who may subscribe and retrieve items', accessModels),
   rosterGroups: {
     name: 'roster_groups_allowed',
-    type: 'text-multi',
+    type: 'list-multi',
     label: 'The roster groups that may subscribe and retrieve items',
     write: value => value,
     read(values) {
@@ -167,30 +170,25 @@ const nodeType: Field = {
   options: [{ value: 'leaf' }],
 };
 
-/** The form that an owner fills in, or the result that tells of a configuration. */
-export function configForm(config: NodeConfig): Form {
-  return {
-    fields: [
-      { var: 'FORM_TYPE', type: 'hidden', value: nodeConfigForm },
-      nodeType,
-      ...keys.map(key => field(config, key)),
-    ],
-  };
+/**
+ * The form that an owner fills in, or the result that tells of a configuration. `groups` are the roster groups that
+ * there are to choose from.
+ */
+export function configForm(config: NodeConfig, groups: readonly string[] = []): Form {
+  const all = keys.map(key => field(config, key, key === 'rosterGroups' ? groups : fields[key].options));
+  return { fields: [{ var: 'FORM_TYPE', type: 'hidden', value: nodeConfigForm }, nodeType, ...all] };
 }
 
-export function configFormElement(type: 'form' | 'result', config: NodeConfig): Element {
-  return formElement(type, configForm(config));
+export function configFormElement(type: 'form' | 'result', config: NodeConfig, groups?: readonly string[]): Element {
+  return formElement(type, configForm(config, groups));
 }
 
-function field<K extends keyof NodeConfig>(config: NodeConfig, key: K): Field {
-  const { name, type, label, options, write } = fields[key];
-  return {
-    var: `pubsub#${name}`,
-    type,
-    label,
-    value: write(config[key]),
-    options: options?.map(value => ({ value })),
-  };
+/** What is chosen stands among the options (XEP-0004 §3.3). */
+function field<K extends keyof NodeConfig>(config: NodeConfig, key: K, offered: readonly string[] | undefined): Field {
+  const { name, type, label, write } = fields[key];
+  const value = write(config[key]);
+  const options = offered && [...new Set([...offered, ...(typeof value === 'string' ? [value] : value)])];
+  return { var: `pubsub#${name}`, type, label, value, options: options?.map(value => ({ value })) };
 }
 
 /**

@@ -4,6 +4,7 @@ import { type Element, el } from '../../xmpp/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { ns } from '../../xmpp/namespaces.ts';
+import { rostersOf } from '../rosters.ts';
 import { configFormElement, configured } from './config.ts';
 import { refusal, unsupported } from './errors.ts';
 import { forgetLast, sendLast, tellConfigured, tellDeleted, tellPurged } from './events.ts';
@@ -11,17 +12,21 @@ import type { Host } from './host.ts';
 import { limits, type Node, type NodeConfig } from './node.ts';
 import { type Call, nameOf, ownedNode, submitted, type UseCases } from './requests.ts';
 
+/** Groups that a form offers. */
+const mostGroups = 100;
+
 export const creatorCases: UseCases = { 'set create': create };
 
 export const ownerCases: UseCases = {
-  'get default': ({ host, action }) => {
+  'get default': ({ host, from, action }) => {
     const { type = 'leaf' } = action.attrs;
     if (type !== 'leaf') throw unsupported('collections');
-    return owner(el('default', ns.pubsubOwner, {}, configFormElement('form', host.defaults)));
+    return owner(el('default', ns.pubsubOwner, {}, configFormElement('form', host.defaults, groupsOf(host, from))));
   },
   'get configure': call => {
     const node = ownedNode(call);
-    return owner(el('configure', ns.pubsubOwner, { node: node.name }, configFormElement('form', node.config)));
+    const form = configFormElement('form', node.config, groupsOf(call.host, call.from));
+    return owner(el('configure', ns.pubsubOwner, { node: node.name }, form));
   },
   'set configure': configure,
   'set delete': remove,
@@ -31,6 +36,13 @@ export const ownerCases: UseCases = {
 /** The answer to an owner. */
 export function owner(...children: Element[]): Element {
   return el('pubsub', ns.pubsubOwner, {}, ...children);
+}
+
+/** The groups of an owner's roster, as far as it is kept here. */
+function groupsOf({ hub }: Host, owner: Jid): string[] {
+  if (!hub.hosts(owner.domain)) return [];
+  const groups = new Set([...rostersOf(hub).of(owner).items.values()].flatMap(item => item.groups));
+  return [...groups].slice(0, mostGroups).sort();
 }
 
 /** Throws the StanzaError that forbids somebody to make another node there. */

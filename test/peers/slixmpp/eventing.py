@@ -1,61 +1,38 @@
 """Two slixmpp clients share tunes, avatars and nodes; prints what each of them saw."""
-import asyncio
 import hashlib
-import json
-import sys
 from xml.etree import ElementTree
 
-import slixmpp
-from slixmpp.exceptions import IqError
+import person
+from person import condition, people
+from script import run, say, soon, until
 
-setup = json.loads(sys.argv[1])
-plugins = ['xep_0030', 'xep_0048', 'xep_0049', 'xep_0054', 'xep_0060', 'xep_0084', 'xep_0108', 'xep_0115', 'xep_0118',
+plugins = ['xep_0012', 'xep_0030', 'xep_0048', 'xep_0049', 'xep_0054', 'xep_0060', 'xep_0084', 'xep_0108', 'xep_0115', 'xep_0118',
            'xep_0153', 'xep_0163', 'xep_0172']
 
 
-def say(**seen):
-    print(json.dumps(seen), flush=True)
-
-
-class Person(slixmpp.ClientXMPP):
+class Person(person.Person):
     def __init__(self, jid):
-        super().__init__(jid, setup['password'])
-        self.ca_certs = setup['ca']
+        super().__init__(jid, plugins)
         self.auto_authorize = True
         self.auto_subscribe = True
-        loop = asyncio.get_event_loop()
-        self.online = loop.create_future()
-        self.events = {}
-        for plugin in plugins:
-            self.register_plugin(plugin)
-        for event in ('user_tune_publish', 'avatar_metadata_publish', 'user_nick_publish', 'news_publish'):
-            self.events[event] = asyncio.Queue()
-            self.add_event_handler(event, self.events[event].put_nowait)
-        self.add_event_handler('session_start', self.started)
+        events = ('user_tune_publish', 'avatar_metadata_publish', 'user_nick_publish', 'news_publish')
+        self.events = {event: self.queue(event) for event in events}
 
-    async def started(self, _):
-        await self.get_roster()
+    async def prepare(self):
         for plugin in ('xep_0118', 'xep_0084', 'xep_0172'):
             self[plugin].session_bind(self.boundjid)
         await self['xep_0115'].update_caps()
-        self.send_presence()
-        self.online.set_result(True)
 
-    async def next(self, event):
-        return await asyncio.wait_for(self.events[event].get(), 10)
+    def next(self, event):
+        return soon(self.events[event].get())
 
 
 async def main():
     romeo, juliet = Person('romeo@hub.test'), Person('juliet@hub.test')
-    for person in (romeo, juliet):
-        person.connect((setup['host'], setup['starttls']), force_starttls=True, disable_starttls=False)
-    await asyncio.wait_for(asyncio.gather(romeo.online, juliet.online), 15)
+    await people(romeo, juliet)
     romeo.send_presence_subscription('juliet@hub.test')
-    for _ in range(100):
-        both = romeo.client_roster['juliet@hub.test']['subscription'] == 'both'
-        if both and juliet.client_roster['romeo@hub.test']['subscription'] == 'both':
-            break
-        await asyncio.sleep(0.05)
+    for mine, theirs in ((romeo, juliet), (juliet, romeo)):
+        await until(lambda: mine.client_roster[theirs.boundjid.bare]['subscription'] == 'both')
 
     await romeo['xep_0118'].publish_tune(artist='Prokofiev', title='Dance of the Knights')
     tune = await juliet.next('user_tune_publish')
@@ -74,6 +51,14 @@ async def main():
     card = await juliet['xep_0054'].get_vcard('romeo@hub.test', cached=False)
     say(photo=card['vcard_temp']['PHOTO']['BINVAL'] == face)
 
+    vcard4 = 'urn:ietf:params:xml:ns:vcard-4.0'
+    card = ElementTree.fromstring(f"<vcard xmlns='{vcard4}'><fn><text>Romeo Montague</text></fn></vcard>")
+    await romeo['xep_0060'].publish('romeo@hub.test', 'urn:xmpp:vcard4', id='current', payload=card)
+    found = await juliet['xep_0060'].get_items('romeo@hub.test', 'urn:xmpp:vcard4')
+    say(name=found.xml.findtext(f'.//{{{vcard4}}}text'))
+    last = await juliet['xep_0012'].get_last_activity('romeo@hub.test')
+    say(last=last['last_activity']['seconds'])
+
     service = 'pubsub.hub.test'
     pubsub = romeo['xep_0060']
     await pubsub.create_node(service, 'news')
@@ -91,10 +76,7 @@ async def main():
     form['type'] = 'submit'
     form.get_fields()['pubsub#access_model']['value'] = 'whitelist'
     await pubsub.set_node_config(service, 'news', form)
-    try:
-        await juliet['xep_0060'].get_items(service, 'news')
-    except IqError as error:
-        say(closed=error.iq['error']['condition'])
+    say(closed=await condition(juliet['xep_0060'].get_items(service, 'news')))
     await pubsub.modify_affiliations(service, 'news', [('juliet@hub.test', 'member')])
     items = await juliet['xep_0060'].get_items(service, 'news')
     say(items=[item['id'] for item in items['pubsub']['items']])
@@ -107,4 +89,4 @@ async def main():
         person.disconnect()
 
 
-asyncio.get_event_loop().run_until_complete(asyncio.wait_for(main(), 40))
+run(main)
