@@ -35,8 +35,17 @@ export class Deferred {
   }
 }
 
-/** A message that says nothing but what somebody is doing (XEP-0085 §5.1): of no worth later. */
+/** A message, or the carbon of one, that says nothing but what somebody is doing (XEP-0085 §5.1): of no worth later. */
 function isChatState(stanza: Stanza): boolean {
-  const children = stanza.children.filter(child => child.name !== 'thread' && child.ns !== ns.hints);
+  const carbon = stanza.child('received', ns.carbons) ?? stanza.child('sent', ns.carbons);
+  const copied = carbon?.child('forwarded', ns.forward)?.child('message', ns.client);
+  const children = (copied?.all() ?? stanza.children).filter(
+    ({ name, ns: space }) => name !== 'thread' && !aside(space),
+  );
   return children.length === 1 && children[0].ns === ns.chatStates;
+}
+
+/** What says how a message is to be handled, not what it says. */
+function aside(space: string): boolean {
+  return space === ns.hints || space === ns.stableIds;
 }

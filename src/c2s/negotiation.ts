@@ -7,13 +7,14 @@ import { Jid } from '../xmpp/jid.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import { channelBindings } from '../xmpp/sasl/channel-binding.ts';
 import { type Offer, offer } from '../xmpp/sasl/mechanisms.ts';
-import { decodeBase64, SaslError, type ServerMechanism } from '../xmpp/sasl/sasl.ts';
+import { SaslError } from '../xmpp/sasl/sasl.ts';
 import type { Bindings } from '../xmpp/sasl/scram.ts';
 import type { StreamHeader } from '../xmpp/scanner.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
 import { type Ending, Stream } from '../xmpp/stream.ts';
 import { bareLimits, limitsElement, patience } from './limits.ts';
 import { failed } from './resumption.ts';
+import { Sasl, saslFailure } from './sasl.ts';
 import { type Connection, Sasl2 } from './sasl2.ts';
 import type { ClientServer } from './server.ts';
 import { ClientSession } from './session.ts';
@@ -31,10 +32,9 @@ export class Negotiation {
   #lang = '';
   #secured = false;
   #bindings: Bindings = new Map();
-  #offer: Offer | null = null;
-  #mechanism: ServerMechanism | null = null;
   #user: Jid | null = null;
   #from: Jid | null = null;
+  #sasl: Sasl | null = null;
   #sasl2: Sasl2 | null = null;
   #attempts = 0;
 
@@ -103,16 +103,16 @@ export class Negotiation {
       features.push(el('starttls', ns.tls, {}, config.clients.requireTls ? el('required', ns.tls) : null));
     }
     if (!config.clients.requireTls || this.#secured) {
-      this.#offer = this.#mechanisms();
-      if (this.#offer.names.length > 0) {
-        features.push(
-          el('mechanisms', ns.sasl, {}, ...this.#offer.names.map(name => el('mechanism', ns.sasl, {}, name))),
-        );
+      const offered = this.#mechanisms();
+      const connection = this.#connection(offered);
+      this.#sasl = new Sasl(connection);
+      if (offered.names.length > 0) {
+        features.push(el('mechanisms', ns.sasl, {}, ...offered.names.map(name => el('mechanism', ns.sasl, {}, name))));
         // Tokens and what is asked for in one breath are for connections that nobody reads (XEP-0388 §3).
-        this.#sasl2 = this.#secured ? new Sasl2(this.#connection(this.#offer)) : null;
+        this.#sasl2 = this.#secured ? new Sasl2(connection) : null;
         if (this.#sasl2) features.push(this.#sasl2.feature());
-        if (this.#offer.bindingTypes.length > 0) {
-          const types = this.#offer.bindingTypes.map(type => el('channel-binding', ns.channelBinding, { type }));
+        if (offered.bindingTypes.length > 0) {
+          const types = offered.bindingTypes.map(type => el('channel-binding', ns.channelBinding, { type }));
           features.push(el('sasl-channel-binding', ns.channelBinding, {}, ...types));
         }
       }
@@ -160,20 +160,24 @@ export class Negotiation {
   }
 
   #stanza(stanza: Stanza): void {
-    if (stanza.ns === ns.sasl2 && this.#sasl2 && this.#user === null && !this.#mechanism)
+    if (stanza.ns === ns.sasl2 && this.#sasl2 && this.#user === null && !this.#sasl?.isUnderWay)
       return this.#sasl2.take(stanza);
     if (this.#sasl2?.isUnderWay) {
       return this.stream.close(new StreamError('policy-violation', 'an authentication is under way'));
     }
     if (stanza.ns === ns.tls && stanza.name === 'starttls') return this.#proceed();
-    if (stanza.ns === ns.sasl) return this.#sasl(stanza);
+    if (stanza.ns === ns.sasl) return this.#authenticate(stanza);
     if (stanza.ns === ns.client && stanza.name === 'iq' && this.#user === null) return this.#register(stanza);
     if (stanza.ns === ns.streamManagement && stanza.name === 'enable') {
       return this.stream.sendElement(failed('unexpected-request'));
     }
     if (this.#user === null) return this.stream.close(new StreamError('not-authorized', 'authenticate first'));
     if (stanza.ns === ns.streamManagement && stanza.name === 'resume') return this.#resume(stanza, this.#user);
-    if (stanza.ns === ns.client && stanza.name === 'iq') return this.#bind(stanza, this.#user);
+    const { to } = stanza;
+    // Before there is a resource, a client talks to the server and to its own account at most (RFC 6120 §7.1).
+    const own =
+      to === null || (this.#server.domainOf(to.domain) === this.#domain && ['', this.#user.local].includes(to.local));
+    if (stanza.ns === ns.client && stanza.name === 'iq' && own) return this.#bind(stanza, this.#user);
     this.stream.close(new StreamError('not-authorized', 'bind a resource first'));
   }
 
@@ -207,56 +211,16 @@ export class Negotiation {
     }
   }
 
-  #sasl(stanza: Stanza): void {
+  /** Takes an element of SASL, the older way (RFC 6120 §6). */
+  #authenticate(stanza: Stanza): void {
     if (this.#user !== null) {
       return this.stream.close(new StreamError('policy-violation', 'the client has authenticated already'));
     }
-    if (!this.#offer) return this.#failed(new SaslError('encryption-required'));
-    if (stanza.name === 'abort') return this.#failed(new SaslError('aborted'));
-    if (stanza.name === 'auth') {
-      if (this.#mechanism) return this.#failed(new SaslError('malformed-request'));
-      const wanted =
-        /\smechanism='([^']*)'/.exec(stanza.extra)?.[1] ?? /\smechanism="([^"]*)"/.exec(stanza.extra)?.[1] ?? '';
-      this.#mechanism = this.#offer.start(wanted);
-      if (!this.#mechanism) return this.#failed(new SaslError('invalid-mechanism'));
-    } else if (stanza.name !== 'response' || !this.#mechanism) {
-      return this.#failed(new SaslError('malformed-request'));
-    }
-    void this.#step(this.#mechanism, stanza.element.text, stanza.name === 'auth');
+    if (!this.#sasl) return this.#failed(new SaslError('encryption-required'), saslFailure);
+    this.#sasl.take(stanza);
   }
 
-  /** One step of the exchange; nothing more is read until it is answered. */
-  async #step(mechanism: ServerMechanism, text: string, initial: boolean): Promise<void> {
-    this.stream.hold();
-    try {
-      if (initial && text === '') {
-        // No initial response: an empty challenge asks for it (RFC 6120 §6.4.2).
-        this.stream.sendText(`<challenge xmlns='${ns.sasl}'/>`);
-        return;
-      }
-      const outcome = await mechanism.step(decodeBase64(text));
-      if (!outcome.done) {
-        this.stream.sendText(`<challenge xmlns='${ns.sasl}'>${base64(outcome.challenge)}</challenge>`);
-        return;
-      }
-      const user = Jid.of(outcome.user, this.#domain, '');
-      if (await this.#server.hub.emit('login', user)) throw new SaslError('account-disabled');
-      this.#authenticated(user);
-      this.stream.sendText(
-        outcome.data?.length
-          ? `<success xmlns='${ns.sasl}'>${base64(outcome.data)}</success>`
-          : `<success xmlns='${ns.sasl}'/>`,
-      );
-      this.stream.restart();
-    } catch (error) {
-      this.#failed(error);
-    } finally {
-      this.stream.release();
-    }
-  }
-
-  #failed(thrown: unknown, answer: (error: SaslError) => Element = failureElement): void {
-    this.#mechanism = null;
+  #failed(thrown: unknown, answer: (error: SaslError) => Element): void {
     const { log } = this.#server;
     if (!(thrown instanceof SaslError)) log.error({ err: thrown }, 'authentication could not be checked');
     const error = thrown instanceof SaslError ? thrown : new SaslError('temporary-auth-failure');
@@ -328,13 +292,4 @@ export class Negotiation {
       'connection ended before a session',
     );
   }
-}
-
-function failureElement(error: SaslError): Element {
-  const text = error.text ? el('text', ns.sasl, { 'xml:lang': 'en' }, error.text) : null;
-  return el('failure', ns.sasl, {}, el(error.condition, ns.sasl), text);
-}
-
-function base64(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('base64');
 }

@@ -39,9 +39,9 @@ export class Resumption {
     this.#owner = owner;
   }
 
-  /** Answers `<enable/>`: `<enabled/>`, or `<failed/>` where it is enabled already. */
+  /** Answers `<enable/>` with `<enabled/>`. Throws a StreamError where it is enabled already (XEP-0198 §3). */
   enable(session: ClientSession, request: Element): Element {
-    if (session.management) return failed('unexpected-request');
+    if (session.management) throw new StreamError('policy-violation', 'stream management is enabled already');
     const { time: most, location } = this.#owner.config.clients.resumption;
     const wanted = /^\d{1,9}$/.test(request.attrs.max ?? '') ? Number(request.attrs.max) * 1000 : most;
     const time = Math.min(wanted, most);
@@ -65,6 +65,7 @@ export class Resumption {
     request: Element,
     announce: (resumed: Element, session: ClientSession) => void,
   ): ClientSession | Element {
+    if (this.#owner.config.clients.resumption.time === 0) return failed('feature-not-implemented');
     const previd = request.attrs.previd ?? '';
     const known = this.#resumable.get(previd);
     if (!known?.session.jid.bare.equals(user)) {

@@ -11,10 +11,8 @@ import { StanzaError, StreamError } from '../xmpp/errors.ts';
 import type { Jid } from '../xmpp/jid.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
-
 import type { Ending, Stream } from '../xmpp/stream.ts';
 import { noteAnswer } from './forks.ts';
-
 import { checkLiveness } from './liveness.ts';
 import { Negotiation } from './negotiation.ts';
 import { failed, Resumption } from './resumption.ts';
@@ -52,6 +50,16 @@ export class ClientServer {
     this.edge = edge;
     this.log = hub.log.child({ room: 'c2s' });
     this.tokens = new LoginTokens(hub);
+    for (const scope of ['domain', 'own-account'] as const) {
+      hub.iq(ns.bind, 'bind', scope, () => {
+        throw new StanzaError('not-allowed', 'a stream has one resource');
+      });
+      // Clients of RFC 3921 begin a session besides: there is nothing to do for that.
+      hub.iq(ns.session, 'session', scope, ({ stanza, origin }) => {
+        if (stanza.type !== 'set' || origin.kind !== 'session') throw new StanzaError('service-unavailable');
+        return null;
+      });
+    }
     this.#watch = setInterval(() => checkLiveness(table.all(), this.config.clients, Date.now()), watchInterval);
     this.#watch.unref();
   }
@@ -244,7 +252,7 @@ export class ClientServer {
 
   #acknowledged(session: ClientSession, stream: Stream, stanza: Stanza): void {
     const management = session.management!;
-    management.acknowledge(attribute(stanza, 'h'));
+    management.acknowledge(stanza.element.attrs.h);
     if (management.unacknowledged.length > 0) management.request(stream);
   }
 
@@ -274,9 +282,4 @@ export class ClientServer {
 /** RFC 6120 §8.1.2.1: without `from`, or with the session's own full or bare JID. */
 function speaksFor(session: ClientSession, from: Jid | null): boolean {
   return from === null || from.equals(session.jid) || from.equals(session.jid.bare);
-}
-
-/** An attribute that is not one of a stanza's own. */
-export function attribute(stanza: Stanza, name: string): string | undefined {
-  return stanza.element.attrs[name];
 }

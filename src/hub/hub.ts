@@ -253,7 +253,7 @@ export class Kernel implements Hub {
 
   command(command: AdHocCommand): void {
     const gate = this.#starting;
-    this.commands.add({ offered: at => isOpen(gate, at.domain), ...command });
+    this.commands.add({ ...command, offered: at => isOpen(gate, at.domain) && (command.offered?.(at) ?? true) });
   }
 
   streamFeature(what: Element | ((domain: string) => Element | null)): void {

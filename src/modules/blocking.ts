@@ -1,5 +1,5 @@
 // Blocking: nothing from or to the addresses a user has blocked (XEP-0191).
-import type { Hub, Module, Session } from '../hub/module.ts';
+import type { Hub, Module } from '../hub/module.ts';
 import { hubOrigin } from '../hub/router.ts';
 import { type Element, el } from '../xmpp/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
@@ -7,12 +7,15 @@ import { Jid } from '../xmpp/jid.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import { Stanza } from '../xmpp/stanza.ts';
 import { compositionOf } from './composition.ts';
+import { endDirectedTo } from './presence.ts';
 import { rostersOf } from './rosters.ts';
+import { isSubscription } from './subscription.ts';
 
 const mostBlocked = 1_000;
 const mostCached = 30_000;
 /** Sessions that asked for the list hear of its changes (XEP-0191 §3.2). */
 const interested = Symbol('block list pushes');
+let pushes = 0;
 
 const schema = ['CREATE TABLE blocked (user TEXT, jid TEXT, PRIMARY KEY (user, jid)) WITHOUT ROWID'];
 
@@ -37,7 +40,7 @@ class BlockLists {
     return list;
   }
 
-  /** XEP-0191 §2: full JID, bare JID, domain with resource, domain. */
+  /** XEP-0191 §6: full JID, bare JID, domain with resource, domain. */
   blocks(user: Jid, other: Jid): boolean {
     const list = this.of(user);
     if (list === null) return false;
@@ -90,17 +93,16 @@ export const blocking: Module = {
           const fresh = jids.filter(jid => !before.has(jid.toString()));
           lists.admit(from, fresh.length);
           // Once they are blocked, nothing reaches them any more.
-          tell(hub, from, fresh, 'unavailable');
+          hide(hub, from, fresh);
           lists.add(from, fresh);
           tellReports(hub, from, query);
         } else {
           lists.remove(from, jids);
           const freed = jids.length > 0 ? jids : [...before].map(jid => Jid.parse(jid));
-          tell(
+          show(
             hub,
             from,
             freed.filter(jid => before.has(jid.toString())),
-            '',
           );
         }
         await hub.store.durable();
@@ -108,6 +110,11 @@ export const blocking: Module = {
         return null;
       });
     }
+    // Subscriptions change the roster before they are routed, so they are refused here.
+    hub.on('session-sent', ({ jid }, { name, type, to }) => {
+      if (name === 'presence' && isSubscription(type) && to && lists.blocks(jid, to)) throw isBlocked();
+      return false;
+    });
     hub.filter((stanza, origin) => {
       const { from, to } = stanza;
       if (from === null || to === null || from.bare.equals(to.bare)) return stanza;
@@ -137,17 +144,16 @@ function refuseInbound(stanza: Stanza): null {
   throw new StanzaError('service-unavailable');
 }
 
-/** XEP-0191 §3.5. */
+/** XEP-0191 §3.3: what a user sends to a blocked address. */
 function refuseOutbound(hub: Hub, stanza: Stanza): null {
-  if (stanza.isError || stanza.type === 'result' || stanza.type === 'unavailable') return null;
-  const answer = stanza.error(
-    'not-acceptable',
-    'you have blocked this address',
-    'cancel',
-    el('blocked', ns.blockingErrors),
-  );
-  hub.sessions.get(stanza.from!)?.send(answer);
+  if (stanza.isError || stanza.type === 'result') return null;
+  hub.sessions.get(stanza.from!)?.send(stanza.refuse(isBlocked()));
   return null;
+}
+
+function isBlocked(): StanzaError {
+  const condition = el('blocked', ns.blockingErrors);
+  return new StanzaError('not-acceptable', 'you have blocked this address', 'cancel', condition);
 }
 
 function addresses(query: Element): Jid[] {
@@ -162,27 +168,52 @@ function item(jid: string): Element {
   return el('item', ns.blocking, { jid });
 }
 
-/** Contacts that are blocked see the user go, and come when they are unblocked (XEP-0191 §3.2, §3.3). */
-function tell(hub: Hub, user: Jid, jids: readonly Jid[], type: '' | 'unavailable'): void {
-  const rosters = rostersOf(hub);
-  for (const jid of jids) {
-    const covered = [...rosters.of(user).items.values()].filter(
-      ({ from, contact }) => from && (contact.equals(jid.bare) || (jid.isDomain && contact.domain === jid.domain)),
-    );
-    for (const { contact } of covered) {
-      for (const session of hub.sessions.of(user)) {
-        if (!session.presence) continue;
-        const stanza =
-          type === '' ? compositionOf(hub).shown(session) : Stanza.of('presence', { from: session.jid, type });
-        void hub.router.route(stanza.withTo(jid.isBare ? contact : jid), hubOrigin);
+/** Those who are blocked see all that is available of the user go (XEP-0191 §3.3). */
+function hide(hub: Hub, user: Jid, jids: readonly Jid[]): void {
+  for (const session of hub.sessions.of(user)) {
+    const gone = Stanza.of('presence', { from: session.jid, type: 'unavailable' });
+    for (const jid of jids) {
+      endDirectedTo(hub, session, to => covers(jid, to), gone);
+      if (!session.presence) continue;
+      for (const to of watchers(hub, user, jid)) void hub.router.route(gone.withTo(to), hubOrigin);
+    }
+  }
+}
+
+/** Those who are not blocked any more see the user again, and the user sees them (XEP-0191 §3.4). */
+function show(hub: Hub, user: Jid, jids: readonly Jid[]): void {
+  const { items } = rostersOf(hub).of(user);
+  for (const session of hub.sessions.of(user)) {
+    if (!session.presence) continue;
+    const shown = compositionOf(hub).shown(session);
+    for (const jid of jids) {
+      for (const to of watchers(hub, user, jid)) void hub.router.route(shown.withTo(to), hubOrigin);
+      for (const { to, contact } of items.values()) {
+        if (!to || !covers(jid.bare, contact)) continue;
+        void hub.router.route(Stanza.of('presence', { from: session.jid, to: contact, type: 'probe' }), hubOrigin);
       }
     }
   }
 }
 
+/** The addresses of those who see the user's presence, as far as an entry of the list covers them. */
+function watchers(hub: Hub, user: Jid, jid: Jid): Jid[] {
+  const covered = [...rostersOf(hub).of(user).items.values()].filter(
+    ({ from, contact }) => from && covers(jid.bare, contact),
+  );
+  return covered.map(({ contact }) => (jid.isBare ? contact : jid));
+}
+
+/** Whether an entry of the list means this address (XEP-0191 §6). */
+function covers(entry: Jid, jid: Jid): boolean {
+  if (entry.isDomain) return jid.domain === entry.domain;
+  return entry.equals(entry.isBare ? jid.bare : jid);
+}
+
 function push(hub: Hub, user: Jid, change: Element): void {
-  for (const session of hub.sessions.of(user) as readonly Session[]) {
+  const id = `block-${++pushes}`;
+  for (const session of hub.sessions.of(user)) {
     if (!session.notes.has(interested)) continue;
-    session.send(Stanza.of('iq', { from: user.bare, to: session.jid, type: 'set', id: `block-${Date.now()}` }, change));
+    session.send(Stanza.of('iq', { from: user.bare, to: session.jid, type: 'set', id }, change));
   }
 }

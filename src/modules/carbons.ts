@@ -6,6 +6,7 @@ import { forward } from '../xmpp/forward.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
 import { asArchivedBySender } from './archive/archive.ts';
+import { Copies } from './copies.ts';
 
 type Direction = 'sent' | 'received';
 
@@ -13,6 +14,7 @@ const enabled = Symbol('carbons enabled');
 /** The ids of the eligible messages that a session sent last: errors that answer them are eligible, too. */
 const sentIds = Symbol('ids of copied messages');
 const mostIds = 100;
+const none: ReadonlyMap<Session, Stanza> = new Map();
 
 export const carbons: Module = {
   name: 'carbons',
@@ -43,10 +45,14 @@ export const carbons: Module = {
     });
     hub.on('session-closed', session => turn(session, false));
 
-    const copy = (stanza: Stanza, direction: Direction, of: readonly Session[], except: readonly Session[]): void => {
+    const copies = new Copies(hub);
+    const copy = (stanza: Stanza, direction: Direction, of: readonly Session[], except: readonly Session[]) => {
+      const made = new Map<Session, Stanza>();
       for (const other of of) {
-        if (other.notes.has(enabled) && !except.includes(other)) other.send(carbon(stanza, direction, other));
+        if (other.notes.has(enabled) && !except.includes(other)) made.set(other, carbon(stanza, direction, other));
       }
+      for (const [other, one] of made) other.send(one);
+      return made;
     };
     hub.filter((stanza, origin) => {
       if (users === 0 || origin.kind !== 'session' || stanza.name !== 'message') return stanza;
@@ -59,17 +65,23 @@ export const carbons: Module = {
       copy(asArchivedBySender(stanza), 'sent', own, [sender]);
       return stanza;
     });
-    const arrived = (stanza: Stanza, to: readonly Session[]): void => {
-      if (users === 0) return;
+    const arrived = (stanza: Stanza, to: readonly Session[]): ReadonlyMap<Session, Stanza> => {
+      if (users === 0) return none;
       const own = hub.sessions.of(stanza.to!);
-      if (own.length <= to.length) return;
+      if (own.length <= to.length) return none;
       const sender = own.filter(session => stanza.from !== null && session.jid.equals(stanza.from));
       const direction = sender.length > 0 ? 'sent' : 'received';
-      if (isEligible(stanza, direction, to[0])) copy(stanza, direction, own, [...to, ...sender]);
+      return isEligible(stanza, direction, to[0]) ? copy(stanza, direction, own, [...to, ...sender]) : none;
     };
-    hub.on('message-delivered', arrived);
-    // The other devices have got, or will get, the message itself.
-    hub.on('message-returned', ({ jid }, stanza) => isCopy(stanza) && stanza.from?.equals(jid.bare) === true);
+    hub.on('message-delivered', (stanza, to) => {
+      const made = arrived(stanza, to);
+      if (to.length + made.size > 1) copies.note(stanza, to, made);
+    });
+    hub.on('message-returned', (session, stanza) => {
+      if (copies.returned(session, stanza)) return true;
+      // Carbons of what was sent, and those beside a message that somebody has, are of no use any more.
+      return isCopy(stanza) && stanza.from?.equals(session.jid.bare) === true;
+    });
     // Copies come from the user's own server: what comes with a message is forged (XEP-0280 §11).
     hub.arrival(stanza => {
       if (!isCopy(stanza)) return stanza;
@@ -84,9 +96,10 @@ function isCopy(stanza: Stanza): boolean {
 
 /** The rules of XEP-0280 §6.1. `session` is who sent it or whom it was delivered to. */
 function isEligible(stanza: Stanza, direction: Direction, session: Session | undefined): boolean {
-  if (stanza.has('private', ns.carbons) || stanza.has('no-copy', ns.hints)) return false;
-  if (stanza.type === 'groupchat') return false;
+  if (stanza.has('private', ns.carbons) || stanza.type === 'groupchat') return false;
   if (stanza.isError) return direction === 'received' && answersCopied(stanza, session);
+  // Hints count in what is no error (XEP-0334 §5).
+  if (stanza.has('no-copy', ns.hints)) return false;
   if (stanza.has('x', ns.directInvitation)) return true;
   const room = stanza.child('x', ns.mucUser);
   if (room?.child('invite')) return true;

@@ -127,6 +127,16 @@ function goUnavailable(hub: Hub, session: Session, stanza: Stanza): void {
   hub.emit('session-unavailable', session, stanza);
 }
 
+/** Ends the directed presence of a session to addresses that `covers` names, with this stanza (RFC 6121 §4.6.3). */
+export function endDirectedTo(hub: Hub, session: Session, covers: (to: Jid) => boolean, stanza: Stanza): void {
+  const known = session.notes.get(directed) as Map<string, Jid> | undefined;
+  for (const [key, to] of known ?? []) {
+    if (!covers(to)) continue;
+    known!.delete(key);
+    void hub.router.route(stanza.withTo(to), hubOrigin);
+  }
+}
+
 /** Those who got directed presence, and do not get broadcasts, learn of its end (RFC 6121 §4.6.3). */
 function endDirected(hub: Hub, session: Session, stanza: Stanza): void {
   const known = session.notes.get(directed) as Map<string, Jid> | undefined;

@@ -1,4 +1,5 @@
 // One XML stream over one socket, either way: header, stanzas in, batched stanzas out, errors and the closing handshake (RFC 6120 §4).
+import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import * as tls from 'node:tls';
 import { atEndOfTurn, encode } from './batch.ts';
@@ -257,7 +258,8 @@ export class Stream {
     if (this.#closing) return;
     this.#error = error;
     this.handler.closing?.();
-    if (!this.#headerSent) this.open({ version: '1.0' });
+    // Whoever opens a stream has sent a header; who answers gives it an id (RFC 6120 §4.7.3).
+    if (!this.#headerSent) this.open({ id: randomBytes(12).toString('base64url'), version: '1.0' });
     if (error) this.#push(this.#prefixed(streamErrorElement(error)));
     this.#push('</stream:stream>');
     this.flush();
@@ -340,7 +342,7 @@ export class Stream {
 
   /** What was on its way when we closed still counts, as long as there was no error (RFC 6120 §4.4). */
   #received(stanza: Stanza): void {
-    if (this.#ended) return;
+    if (this.#ended || (this.#closing && this.#error)) return;
     if (stanza.ns === ns.streams && stanza.name === 'error') return this.#errorByPeer(stanza);
     this.handler.stanza(stanza);
   }

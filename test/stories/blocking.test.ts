@@ -89,6 +89,7 @@ describe('blocking', () => {
 
   it('lets nothing in', async () => {
     await blocks('block', 'romeo@hub.test');
+    juliet.inbox.length = 0;
     for (const to of ['juliet@hub.test', juliet.jid]) {
       await romeo.sends(`<message to='${to}' type='chat' id='m'><body>x</body></message>`);
       assert.equal(conditionOf(await romeo.receives(e => e.attrs.id === 'm')), 'service-unavailable');
@@ -110,6 +111,9 @@ describe('blocking', () => {
       ['message', `<message to='romeo@hub.test' id='out'><body>x</body></message>`],
       ['iq', `<iq to='${romeo.jid}' type='get' id='out'><ping xmlns='${ns.ping}'/></iq>`],
       ['presence', `<presence to='${romeo.jid}' id='out'/>`],
+      ['presence', `<presence to='${romeo.jid}' id='out' type='unavailable'/>`],
+      ['presence', `<presence to='romeo@hub.test' id='out' type='subscribe'/>`],
+      ['presence', `<presence to='romeo@hub.test' id='out' type='unsubscribed'/>`],
     ]) {
       await juliet.sends(xml);
       const error = await juliet.receives(e => e.name === name && e.attrs.id === 'out');
@@ -117,6 +121,44 @@ describe('blocking', () => {
       assert.ok(error.child('error')!.child('blocked', ns.blockingErrors));
     }
     await romeo.hasNot(e => e.attrs.id === 'out');
+  });
+
+  it('ends directed presence, which does not come back', async () => {
+    const mercutio = await login('mercutio@hub.test', 'street');
+    for (const entry of ['mercutio@hub.test', mercutio.jid, 'hub.test']) {
+      await juliet.sends(`<presence to='${mercutio.jid}'/>`);
+      await mercutio.receives(e => e.attrs.from === juliet.jid && e.attrs.type === undefined);
+      await blocks('block', entry);
+      await mercutio.receives(e => e.attrs.from === juliet.jid && e.attrs.type === 'unavailable');
+      await blocks('unblock', entry);
+      await mercutio.hasNot(e => e.name === 'presence' && e.attrs.from === juliet.jid);
+    }
+    await mercutio.close();
+  });
+
+  it('shows again, with the end of it, how the other is by then', async () => {
+    await blocks('block', romeo.jid);
+    await romeo.receives(e => e.attrs.type === 'unavailable' && e.attrs.from === juliet.jid);
+    await romeo.sends('<presence><status>meanwhile</status></presence>');
+    await romeo.receives(e => e.childText('status') === 'meanwhile' && e.attrs.from === romeo.jid);
+    await juliet.hasNot(e => e.childText('status') === 'meanwhile');
+    await blocks('unblock');
+    await juliet.receives(e => e.childText('status') === 'meanwhile');
+    await romeo.receives(e => e.attrs.type === undefined && e.attrs.from === juliet.jid);
+  });
+
+  it('goes on in other sessions and after a restart', async () => {
+    await blocks('block', 'romeo@hub.test');
+    const later = await login('juliet@hub.test', 'later');
+    await romeo.sends(`<message to='${later.jid}' type='chat' id='l'><body>x</body></message>`);
+    assert.equal(conditionOf(await romeo.receives(e => e.attrs.id === 'l')), 'service-unavailable');
+    await later.close();
+    assert.deepEqual(await list(), ['romeo@hub.test']);
+    hub = await hub.restart();
+    juliet = await login('juliet@hub.test', 'balcony');
+    romeo = await login('romeo@hub.test', 'orchard');
+    assert.deepEqual(await list(), ['romeo@hub.test']);
+    await romeo.hasNot(e => e.name === 'presence' && e.attrs.from?.startsWith('juliet'));
   });
 
   const patterns: [string, boolean][] = [
@@ -163,6 +205,14 @@ describe('blocking', () => {
       assert.deepEqual(await list(), []);
     });
   }
+
+  it('frees whom it names, and answers for those who were not blocked as well', async () => {
+    await blocks('block', 'a@b.test', 'c@d.test');
+    assert.equal((await blocks('unblock', 'a@b.test', 'e@f.test')).attrs.type, 'result');
+    assert.deepEqual(await list(), ['c@d.test']);
+    assert.equal((await blocks('block', 'c@d.test')).attrs.type, 'result');
+    assert.deepEqual(await list(), ['c@d.test']);
+  });
 
   it('is nobody else’s to read or change', async () => {
     for (const verb of ['blocklist', 'block', 'unblock']) {

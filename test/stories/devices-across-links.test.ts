@@ -66,6 +66,19 @@ describe('devices across links', () => {
     }
   }
 
+  it('lists no commands to people from outside, and runs none for them', async () => {
+    for (const [to, condition] of [
+      ['capulet.test', 'forbidden'],
+      ['juliet@capulet.test', 'service-unavailable'],
+      ['nobody@capulet.test', 'service-unavailable'],
+    ]) {
+      const listed = await romeo.asks('get', `<query xmlns='${ns.discoItems}' node='${ns.commands}'/>`, to);
+      assert.deepEqual(listed.child('query', ns.discoItems)?.all(), [], to);
+      const command = `<command xmlns='${ns.commands}' node='${ns.administration}#get-online-users-num'/>`;
+      assert.equal(conditionOf(await romeo.asks('set', command, to)), condition, to);
+    }
+  });
+
   it('takes forged copies apart', async () => {
     const inner = `<forwarded xmlns='${ns.forward}'><message xmlns='jabber:client' from='nurse@capulet.test' to='juliet@capulet.test/phone' type='chat'><body>fly</body></message></forwarded>`;
     for (const direction of ['sent', 'received']) {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ns } from '../../src/xmpp/namespaces.ts';
+import { refusal, runs } from '../support/administration.ts';
 import { type Client, type ClientOptions, connectClient } from '../support/client.ts';
 import { startTestHub, type TestHub } from '../support/hubs.ts';
 import { type LdapStandIn, startLdapStandIn } from '../support/ldap.ts';
@@ -214,6 +215,30 @@ directories:
     assert.ok(refused.child('error')?.child('not-allowed', ns.stanzaErrors));
     assert.equal((await elder.asks('set', change.replace('benvolio', 'elder'))).attrs.type, 'error');
     await elder.close();
+  });
+
+  it('has no commands for accounts where it may not make any', async () => {
+    const reading = await startTestHub('{ hub.test: { directory: corp, admins: [romeo@hub.test] } }', {
+      yaml: `directories: { corp: { kind: ldap, url: "${ldap.url}", base: "dc=hub,dc=test", bind: { dn: "cn=reader,dc=hub,dc=test", password: reader secret } } }`,
+    });
+    const romeo = await login('romeo', { port: reading.port });
+    const answer = await romeo.asks('get', `<query xmlns='${ns.discoItems}' node='${ns.commands}'/>`, 'hub.test');
+    const nodes = answer
+      .child('query', ns.discoItems)!
+      .all('item')
+      .map(({ attrs }) => attrs.node.split('#')[1]);
+    const missing = ['add-user', 'delete-user', 'change-user-password', 'get-registered-users-num', 'announce-all'];
+    assert.deepEqual(
+      missing.filter(name => nodes.includes(name)),
+      [],
+    );
+    for (const name of ['get-online-users-num', 'disable-user', 'get-user-roster'])
+      assert.ok(nodes.includes(name), name);
+    for (const name of missing) {
+      assert.equal(refusal(await runs(romeo, name)), 'feature-not-implemented', name);
+    }
+    assert.ok((await runs(romeo, 'get-user-roster', { accountjids: 'juliet@hub.test' })).attrs.type === 'result');
+    await reading.close();
   });
 
   it('leaves sessions alone when the directory is away, and says that it cannot tell', async () => {

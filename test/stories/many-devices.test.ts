@@ -203,6 +203,24 @@ describe('many devices', () => {
     });
   });
 
+  it('a device nobody looks at is not told what somebody is doing, neither in copies', async () => {
+    const phone = await login('balthasar@hub.test', { resource: 'phone' });
+    const desk = await login('balthasar@hub.test', { resource: 'desk' });
+    const friend = await login('potpan@hub.test');
+    await phone.asks('set', `<enable xmlns='${ns.carbons}'/>`);
+    await phone.sends(`<inactive xmlns='${ns.clientState}'/>`);
+    const typing = `<composing xmlns='${ns.chatStates}'/>`;
+    await friend.sends(`<message to='${desk.jid}' type='chat' id='t1'>${typing}</message>`);
+    await desk.receives(e => e.attrs.id === 't1');
+    await desk.sends(`<message to='${friend.jid}' type='chat' id='t2'>${typing}<thread>t</thread></message>`);
+    await friend.receives(e => e.attrs.id === 't2');
+    await friend.sends(`<message to='${desk.jid}' type='chat' id='t3'>${typing}<body>said</body></message>`);
+    const copy = await phone.receives(e => carbonOf(e, 'received') !== null);
+    assert.equal(carbonOf(copy, 'received')!.attrs.id, 't3');
+    await phone.hasNot(e => e.name === 'message');
+    for (const one of [phone, desk, friend]) await one.close();
+  });
+
   it('a session that is resumed is looked at again, and gets what waited behind the news of that', async () => {
     const phone = await login('abram@hub.test', { resource: 'phone' });
     const friend = await login('gregory@hub.test');

@@ -25,8 +25,9 @@ describe('one round trip', () => {
   after(() => hub.close());
 
   /** A connection that is secured and not authenticated. */
-  const connect = () =>
+  const connect = (from?: string) =>
     connectClient({
+      from,
       jid: 'juliet@hub.test',
       password,
       port: hub.listening['c2s-tls'][0].port,
@@ -334,6 +335,22 @@ describe('one round trip', () => {
       assert.equal(conditionOf(await outcome(client)), condition);
       await client.sends(authenticate(plain()));
       assert.equal((await outcome(client)).name, 'success');
+      await client.close();
+    });
+  }
+
+  for (const [from, condition] of [
+    ['juliet@hub.test', undefined],
+    ['JULIET@hub.test/balcony', undefined],
+    ['hub.test', undefined],
+    ['romeo@hub.test', 'invalid-authzid'],
+    ['juliet@other.test', 'invalid-authzid'],
+  ] as const) {
+    it(`answers ${condition ?? 'success'} on a stream that was opened from ${from}`, async () => {
+      const client = await connect(from);
+      assert.equal(client.header?.attrs.to, from.replace('JULIET', 'juliet'));
+      await client.sends(authenticate(plain()));
+      assert.equal(conditionOf(await outcome(client)), condition);
       await client.close();
     });
   }

@@ -5,6 +5,7 @@ import { Jid } from '../../src/xmpp/jid.ts';
 import { ns } from '../../src/xmpp/namespaces.ts';
 import type { Client, ClientOptions } from '../support/client.ts';
 import { startTestHub, type TestHub } from '../support/hubs.ts';
+import { until } from '../support/until.ts';
 
 const sm = ns.streamManagement;
 const is = (name: string) => (e: Element) => e.is(name, sm);
@@ -75,12 +76,12 @@ describe('stream management', () => {
     await client.sends(`<enable xmlns='${sm}'/>`);
     assert.equal(conditionOf(await client.receives(is('failed'))), 'unexpected-request');
     await client.bind();
-    await client.sends(`<enable xmlns='${sm}'/><enable xmlns='${sm}'/>`);
+    await client.sends(`<enable xmlns='${sm}'/>`);
     await client.receives(is('enabled'));
-    assert.equal(conditionOf(await client.receives(is('failed'))), 'unexpected-request');
     await client.sends(`<resume xmlns='${sm}' previd='x' h='0'/>`);
     assert.equal(conditionOf(await client.receives(is('failed'))), 'unexpected-request');
-    await client.close();
+    await client.sends(`<enable xmlns='${sm}'/>`);
+    assert.equal((await client.ends()).error?.condition, 'policy-violation');
   });
 
   it('counts stanzas and nothing else', async () => {
@@ -207,6 +208,89 @@ describe('stream management', () => {
       assert.ok(heard.child('delay', ns.delay));
     }
     await other.close();
+  });
+
+  describe('beside other devices', () => {
+    /** Two devices of a new user, the second with or without carbons; both acknowledge what they are told to. */
+    async function pair(carbons: boolean) {
+      const { jid, client: phone } = await resumable('');
+      const desk = await login(jid, { resource: 'desk' });
+      await desk.sends(`<enable xmlns='${sm}'/>`);
+      await desk.receives(is('enabled'));
+      if (carbons) await desk.asks('set', `<enable xmlns='${ns.carbons}'/>`);
+      return { jid, phone, desk };
+    }
+    const lose = async (client: Client) => {
+      const full = Jid.parse(client.jid);
+      client.drop();
+      await until(() => hub.hub.sessions.get(full) === undefined);
+    };
+    const isCopy = (e: Element) => e.child('received', ns.carbons) !== null;
+    const stored = async (jid: string, resource: string) => {
+      const next = await login(jid, { resource });
+      const found = next.inbox.filter(e => e.name === 'message').map(e => e.childText('body'));
+      await next.hasNot(() => false);
+      await next.close();
+      return found;
+    };
+
+    it('sends none of them what it has got itself', async () => {
+      const { jid, phone, desk } = await pair(false);
+      await says(jid, 'to both');
+      for (const one of [phone, desk]) await one.hears('to both');
+      await lose(phone);
+      await desk.hasNot(e => e.childText('body') === 'to both');
+      await desk.close();
+    });
+
+    it('sends none of them what it has got as a carbon', async () => {
+      const { phone, desk } = await pair(true);
+      await says(phone.jid, 'copied');
+      await desk.receives(isCopy);
+      await lose(phone);
+      await desk.hasNot(e => e.childText('body') === 'copied');
+      await desk.close();
+    });
+
+    it('sends it to one that takes no messages, and keeps it', async () => {
+      const { jid, phone, desk } = await pair(true);
+      await desk.sends('<presence><priority>-1</priority></presence>');
+      await desk.receives(e => e.childText('priority') === '-1');
+      await says(phone.jid, 'copied low');
+      await desk.receives(isCopy);
+      await lose(phone);
+      assert.deepEqual(await stored(jid, 'new'), ['copied low']);
+      await desk.close();
+    });
+
+    for (const first of ['phone', 'desk'] as const) {
+      it(`keeps it once where all are lost, the ${first} first`, async () => {
+        for (const carbons of [false, true]) {
+          const { jid, phone, desk } = await pair(carbons);
+          const body = `lost ${first} ${carbons}`;
+          await says(carbons ? phone.jid : jid, body);
+          await phone.hears(body);
+          await (carbons ? desk.receives(isCopy) : desk.hears(body));
+          for (const one of first === 'phone' ? [phone, desk] : [desk, phone]) await lose(one);
+          assert.deepEqual(await stored(jid, 'new'), [body]);
+        }
+      });
+    }
+
+    it('keeps nothing that one of them has taken', async () => {
+      const { jid, phone, desk } = await pair(true);
+      await says(phone.jid, 'taken');
+      await desk.receives(isCopy);
+      const sent = hub.hub.sessions.get(Jid.parse(desk.jid)) as unknown as {
+        management: { acknowledged: number; unacknowledged: unknown[] };
+      };
+      await desk.sends(
+        `<a xmlns='${sm}' h='${sent.management.acknowledged + sent.management.unacknowledged.length}'/>`,
+      );
+      await until(() => sent.management.unacknowledged.length === 0);
+      for (const one of [phone, desk]) await lose(one);
+      assert.deepEqual(await stored(jid, 'new'), []);
+    });
   });
 
   it('ends at once with a stream that is closed properly', async () => {

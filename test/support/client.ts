@@ -23,6 +23,8 @@ export interface ClientOptions {
   resource?: string;
   /** Sends no initial presence. */
   quiet?: boolean;
+  /** The address it claims in its stream headers. */
+  from?: string;
   /** Stops once the stream is open, before TLS and authentication. */
   bare?: boolean;
   /** What to bind after authentication; nothing to stop there. */
@@ -101,7 +103,7 @@ export class Client {
 
   async #restart(domain: string): Promise<void> {
     const before = this.#headers;
-    this.stream.open({ to: domain, version: '1.0', lang: 'en' });
+    this.stream.open({ to: domain, from: this.options.from, version: '1.0', lang: 'en' });
     await this.waits(() => this.#headers > before, 'a stream header');
     this.features = await this.receives(e => e.is('features', ns.streams));
   }

@@ -1,5 +1,6 @@
 // What the commands of XEP-0133 share: their node names, their forms, and the addresses that come in them.
 import { type AdHocCommand, CommandFailure } from '../../hub/ad-hoc.ts';
+import type { WritableDirectory } from '../../hub/directory.ts';
 import type { Hub } from '../../hub/module.ts';
 import { type StanzaCondition, StanzaError } from '../../xmpp/errors.ts';
 import type { Field, Form, FormValues } from '../../xmpp/form.ts';
@@ -29,14 +30,14 @@ export function adminCommand(
   hub: Hub,
   name: string,
   title: string,
-  rest: Pick<AdHocCommand, 'form' | 'run'>,
+  rest: Pick<AdHocCommand, 'form' | 'run' | 'offered'>,
 ): AdHocCommand {
   const admins = adminsOf(hub);
   return {
     node: `${ns.administration}#${name}`,
     name: title,
     allowed: (from, at) => admins.has(at.domain, from),
-    form: rest.form,
+    ...rest,
     async run(values, from, at) {
       try {
         return await rest.run(values, from, at);
@@ -47,6 +48,16 @@ export function adminCommand(
       }
     },
   };
+}
+
+/** For commands that list or change accounts: only domains whose directory lets the hub do that have them. */
+export function withAccounts(hub: Hub): Pick<AdHocCommand, 'offered'> {
+  return { offered: at => hub.directory(at.domain)?.writable !== undefined };
+}
+
+/** The accounts that such commands are about. */
+export function accountsAt(hub: Hub, domain: string): WritableDirectory {
+  return hub.directory(domain)!.writable!;
 }
 
 /** The one address in a field, of an account of this domain. Throws StanzaError. */

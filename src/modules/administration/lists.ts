@@ -4,7 +4,7 @@ import type { Hub } from '../../hub/module.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { type FormValues, textOf } from '../../xmpp/form.ts';
 import { disabledUsersOf } from '../disabled.ts';
-import { adminCommand, adminForm, adminResult } from './forms.ts';
+import { accountsAt, adminCommand, adminForm, adminResult, withAccounts } from './forms.ts';
 
 interface Group {
   /** As it stands in the names of nodes: `get-NAME-users-num`. */
@@ -15,6 +15,8 @@ interface Group {
   list: string;
   /** The node of the list, where it does not follow the rule. */
   listNode?: string;
+  /** Where it is offered, if not everywhere. */
+  offered?: AdHocCommand['offered'];
   /** Bare JIDs. */
   members(domain: string): Iterable<string> | AsyncIterable<string>;
 }
@@ -39,7 +41,7 @@ function groupsOf(hub: Hub): Group[] {
     members,
   });
   return [
-    group('registered', domain => registered(hub, domain)),
+    { ...group('registered', domain => registered(hub, domain)), ...withAccounts(hub) },
     group('disabled', domain => disabled.of(domain)),
     group('online', domain => online(hub, domain, () => true)),
     group('active', domain => online(hub, domain, active => active), 'get-active-users'),
@@ -48,9 +50,7 @@ function groupsOf(hub: Hub): Group[] {
 }
 
 async function* registered(hub: Hub, domain: string): AsyncIterable<string> {
-  const accounts = hub.directory(domain)?.writable;
-  if (!accounts) throw new StanzaError('not-allowed', 'the users of this domain live in a directory of their own');
-  for await (const user of accounts.list()) yield `${user}@${domain}`;
+  for await (const user of accountsAt(hub, domain).list()) yield `${user}@${domain}`;
 }
 
 /** Those who are online; active are those with a client that is neither away nor xa (XEP-0133 §4.16). */
@@ -65,8 +65,9 @@ function online(hub: Hub, domain: string, wanted: (active: boolean) => boolean):
   return [...active].filter(([, is]) => wanted(is)).map(([user]) => user);
 }
 
-function numberCommand(hub: Hub, { name, title, number, members }: Group): AdHocCommand {
+function numberCommand(hub: Hub, { name, title, number, offered, members }: Group): AdHocCommand {
   return adminCommand(hub, `get-${name}-users-num`, `Get Number of ${title} Users`, {
+    offered,
     async run(_values, _from, at) {
       let count = 0;
       for await (const _ of members(at.domain)) count++;
@@ -75,8 +76,9 @@ function numberCommand(hub: Hub, { name, title, number, members }: Group): AdHoc
   });
 }
 
-function listCommand(hub: Hub, { name, title, list, listNode, members }: Group): AdHocCommand {
+function listCommand(hub: Hub, { name, title, list, listNode, offered, members }: Group): AdHocCommand {
   return adminCommand(hub, listNode ?? `get-${name}-users-list`, `Get List of ${title} Users`, {
+    offered,
     form: () =>
       adminForm(
         `Requesting List of ${title} Users`,

@@ -4,7 +4,7 @@ import type { Hub } from '../../hub/module.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { type Field, type FormValues, linesOf, textOf } from '../../xmpp/form.ts';
 import { type Notice, noticesOf } from '../announcements.ts';
-import { adminCommand, adminForm } from './forms.ts';
+import { adminCommand, adminForm, withAccounts } from './forms.ts';
 
 const subjectField: Field = { var: 'subject', type: 'text-single', label: 'Subject' };
 
@@ -29,6 +29,7 @@ export function messageCommands(hub: Hub): AdHocCommand[] {
       run: (values, _from, at) => `${notices.toOnline(at.domain, notice(values, 'announcement'))} clients were told.`,
     }),
     adminCommand(hub, 'announce-all', 'Send Announcement to All Users', {
+      ...withAccounts(hub),
       form: () =>
         adminForm(
           'Making an Announcement',

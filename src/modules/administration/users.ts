@@ -10,7 +10,16 @@ import { disabledUsersOf } from '../disabled.ts';
 import { lastLogin } from '../last.ts';
 import { removeAccount } from '../removal.ts';
 import { itemElement, rostersOf } from '../rosters.ts';
-import { accountOf, accountsOf, adminCommand, adminForm, adminResult, mustExist } from './forms.ts';
+import {
+  accountOf,
+  accountsAt,
+  accountsOf,
+  adminCommand,
+  adminForm,
+  adminResult,
+  mustExist,
+  withAccounts,
+} from './forms.ts';
 
 const one = (label: string): Field => ({ var: 'accountjid', type: 'jid-single', label, required: true });
 const many = (label: string): Field => ({ var: 'accountjids', type: 'jid-multi', label, required: true });
@@ -22,6 +31,7 @@ export function userCommands(hub: Hub): AdHocCommand[] {
 function accountCommands(hub: Hub): AdHocCommand[] {
   return [
     adminCommand(hub, 'add-user', 'Add User', {
+      ...withAccounts(hub),
       form: () =>
         adminForm(
           'Adding a User',
@@ -36,11 +46,13 @@ function accountCommands(hub: Hub): AdHocCommand[] {
       run: (values, _from, at) => add(hub, values, at),
     }),
     adminCommand(hub, 'delete-user', 'Delete User', {
+      ...withAccounts(hub),
       form: () =>
         adminForm('Deleting a User', 'Fill out this form to delete a user.', many('The Jabber ID(s) to delete')),
       run: (values, _from, at) => remove(hub, values, at),
     }),
     adminCommand(hub, 'change-user-password', 'Change User Password', {
+      ...withAccounts(hub),
       form: () =>
         adminForm(
           'Changing a User Password',
@@ -52,7 +64,7 @@ function accountCommands(hub: Hub): AdHocCommand[] {
         const user = accountOf(values, 'accountjid', at);
         const password = textOf(values, 'password');
         if (password === '') throw new StanzaError('bad-request', 'the password is empty');
-        if (!(await writable(hub, at).setPassword(user.local, password))) await mustExist(hub, user);
+        if (!(await accountsAt(hub, at.domain).setPassword(user.local, password))) await mustExist(hub, user);
         return null;
       },
     }),
@@ -65,7 +77,7 @@ async function add(hub: Hub, values: FormValues, at: Jid): Promise<null> {
   if (password === '') throw new StanzaError('bad-request', 'the password is empty');
   const again = values.get('password-verify')?.[0];
   if (again !== undefined && again !== password) throw new StanzaError('bad-request', 'the two passwords differ');
-  await writable(hub, at).add(user.local, password);
+  await accountsAt(hub, at.domain).add(user.local, password);
   const directory = hub.directory(at.domain);
   const name = [textOf(values, 'given_name'), textOf(values, 'surname')].filter(Boolean).join(' ');
   if (name) await directory?.setAttribute?.(user.local, 'name', name);
@@ -75,7 +87,7 @@ async function add(hub: Hub, values: FormValues, at: Jid): Promise<null> {
 
 async function remove(hub: Hub, values: FormValues, at: Jid): Promise<null> {
   const users = accountsOf(values, 'accountjids', at);
-  const accounts = writable(hub, at);
+  const accounts = accountsAt(hub, at.domain);
   for (const user of users) await mustExist(hub, user);
   for (const user of users) {
     await accounts.remove(user.local);
@@ -196,12 +208,6 @@ function lookCommands(hub: Hub): AdHocCommand[] {
       },
     }),
   ];
-}
-
-function writable(hub: Hub, at: Jid) {
-  const accounts = hub.directory(at.domain)?.writable;
-  if (!accounts) throw new StanzaError('not-allowed', 'the users of this domain live in a directory of their own');
-  return accounts;
 }
 
 /** A bare JID's sessions, or the one of a full JID (XEP-0133 §4.5). */

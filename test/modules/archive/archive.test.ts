@@ -141,6 +141,31 @@ describe('archive', () => {
     assert.equal(error.child('stanza-id', ns.stableIds), null);
   });
 
+  it('takes them away from what it does not keep, too', async () => {
+    const forged = `<stanza-id xmlns='${ns.stableIds}' by='juliet@capulet.test' id='x'/><no-store xmlns='${ns.hints}'/>`;
+    await says(romeo, juliet.jid, 'not kept', forged);
+    assert.equal((await juliet.hears('not kept')).child('stanza-id', ns.stableIds), null);
+    await says(juliet, romeo.jid, 'forged for others', forged);
+    assert.equal((await romeo.hears('forged for others')).child('stanza-id', ns.stableIds), null);
+  });
+
+  it('leaves the id that the sender gave as it is', async () => {
+    await says(romeo, juliet.jid, 'of origin', `<origin-id xmlns='${ns.stableIds}' id='mine'/>`);
+    assert.equal((await juliet.hears('of origin')).child('origin-id', ns.stableIds)?.attrs.id, 'mine');
+  });
+
+  it('is nothing that can be asked for elsewhere', async () => {
+    for (const [to, condition] of [
+      ['capulet.test', 'service-unavailable'],
+      ['nobody@capulet.test', 'forbidden'],
+    ]) {
+      const answer = await juliet.asks('set', `<query xmlns='${ns.archive}'/>`, to);
+      assert.equal(conditionOf(answer), condition);
+    }
+    assert.equal(conditionOf(await juliet.asks('set', `<query xmlns='${ns.archive}' node='n'/>`)), 'item-not-found');
+    assert.equal(conditionOf(await juliet.asks('set', `<metadata xmlns='${ns.archive}'/>`)), 'bad-request');
+  });
+
   it('keeps a message to oneself once', async () => {
     await says(juliet, 'juliet@capulet.test', 'note');
     const heard = await juliet.hears('note');
