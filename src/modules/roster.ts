@@ -35,7 +35,7 @@ export const roster: Module = {
 };
 
 /** What a push costs, in items of a whole roster: each is a stanza of its own, which the client answers. */
-const costOfPush = 6;
+const costOfPush = 10;
 
 /** RFC 6121 §2.1.3, §2.6. */
 function get(hub: Hub, { from, query, session }: Request): Element | null {

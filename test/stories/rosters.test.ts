@@ -77,7 +77,7 @@ describe('rosters', () => {
     for (const client of [one, two, deaf]) await client.close();
   });
 
-  const others = Array.from({ length: 24 }, (_, i) => `other${i}@hub.test`);
+  const others = Array.from({ length: 40 }, (_, i) => `other${i}@hub.test`);
 
   /** Gives a roster so many contacts that a few changes come as pushes. */
   async function fill(client: Client): Promise<void> {
