@@ -1,5 +1,4 @@
 // The entry: joins the command line with what it can do.
-
 import { commands } from './cli/commands.ts';
 import { run } from './cli/run.ts';
 import { accountsOf, openDirectories, type RunningHub, startHub, storePath } from './composition.ts';

@@ -1,5 +1,4 @@
 // Runs the configured bridges inside the hub: a route for their domains, and the port that each is given.
-
 import type { Resolver } from '../hub/dns.ts';
 import type { Kernel } from '../hub/hub.ts';
 import type { Origin, Route } from '../hub/router.ts';

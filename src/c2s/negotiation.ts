@@ -1,8 +1,9 @@
 // A client's way from connection to bound session: TLS, SASL, resource binding or resumption (RFC 6120 §5–§7).
 import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
+import { toldOf } from '../hub/failure.ts';
 import { type Element, el } from '../xmpp/element.ts';
-import { StanzaError, StreamError } from '../xmpp/errors.ts';
+import { StreamError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import { channelBindings } from '../xmpp/sasl/channel-binding.ts';
@@ -11,6 +12,7 @@ import { SaslError } from '../xmpp/sasl/sasl.ts';
 import type { Bindings } from '../xmpp/sasl/scram.ts';
 import type { StreamHeader } from '../xmpp/scanner.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
+import { speaksXmpp } from '../xmpp/start-tag.ts';
 import { type Ending, Stream } from '../xmpp/stream.ts';
 import { bareLimits, limitsElement, patience } from './limits.ts';
 import { failed } from './resumption.ts';
@@ -77,7 +79,7 @@ export class Negotiation {
     if (this.#user !== null && domain !== this.#domain) {
       return this.stream.close(new StreamError('host-unknown', 'the domain changed within the stream'));
     }
-    if (!/^1\.\d+$/.test(header.attrs.version ?? '')) return this.stream.close(new StreamError('unsupported-version'));
+    if (!speaksXmpp(header)) return this.stream.close(new StreamError('unsupported-version'));
     this.#domain = domain;
     this.stream.sendFeatures(this.#features());
   }
@@ -242,7 +244,7 @@ export class Negotiation {
     }
     this.stream.hold();
     void registrar(this.#domain, stanza, query, this.stream.remote)
-      .catch(error => stanza.refuse(error instanceof StanzaError ? error : new StanzaError('internal-server-error')))
+      .catch(error => stanza.refuse(toldOf(error)))
       .then(answer => {
         this.stream.send(answer);
         this.stream.release();

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { SecureContext } from 'node:tls';
 import type { Config } from '../hub/config.ts';
+import { toldOf } from '../hub/failure.ts';
 import type { Kernel } from '../hub/hub.ts';
 import type { Log } from '../hub/log.ts';
 import { hubOrigin } from '../hub/router.ts';
@@ -247,7 +248,7 @@ export class ClientServer {
   #refuse(session: ClientSession, stanza: Stanza, error: unknown): void {
     if (!(error instanceof StanzaError)) this.log.error({ err: error }, 'a module failed');
     if (stanza.isError || stanza.type === 'result') return;
-    session.send(stanza.refuse(error instanceof StanzaError ? error : new StanzaError('internal-server-error')));
+    session.send(stanza.refuse(toldOf(error)));
   }
 
   #acknowledged(session: ClientSession, stream: Stream, stanza: Stanza): void {

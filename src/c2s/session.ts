@@ -1,5 +1,4 @@
 // A client's bound session: its stream (if one is attached), its presence, and what it has not acknowledged (XEP-0198).
-
 import type { Session } from '../hub/module.ts';
 import type { Origin } from '../hub/router.ts';
 import type { Acknowledgements } from '../xmpp/acknowledgements.ts';
@@ -80,7 +79,7 @@ export class ClientSession implements Session {
       this.stream?.send(stanza);
       return;
     }
-    if (!this.management.keep(stanza)) return this.#keeper.overflowed(this, stanza);
+    if (!this.management.keep(stanza, this.stream !== null)) return this.#keeper.overflowed(this, stanza);
     if (this.stream === null) return this.#keeper.waits(this, stanza);
     this.stream.send(stanza);
     this.management.request(this.stream);

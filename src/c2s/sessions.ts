@@ -1,5 +1,4 @@
 // The table of client sessions, and the route for the domains hosted here (RFC 6121 §8).
-
 import { checkCrossing } from '../hub/crossing.ts';
 import type { Kernel } from '../hub/hub.ts';
 import type { Session, Sessions } from '../hub/module.ts';

@@ -1,5 +1,4 @@
 // The hub's own accounts: SCRAM keys in the store, never a password.
-
 import type { Directory, Person, PersonQuery, WritableDirectory } from '../hub/directory.ts';
 import type { Row, Store } from '../hub/store.ts';
 import { StanzaError } from '../xmpp/errors.ts';

@@ -1,5 +1,4 @@
 // Makes an outgoing server stream: finds the peer, connects, and goes through the steps.
-
 import type { Config } from '../hub/config.ts';
 import { connectRaced } from '../hub/connect.ts';
 import { formatEndpoint } from '../hub/listener.ts';

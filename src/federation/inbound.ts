@@ -9,6 +9,7 @@ import { Jid } from '../xmpp/jid.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import type { StreamHeader } from '../xmpp/scanner.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
+import { speaksXmpp } from '../xmpp/start-tag.ts';
 import { type Ending, Stream } from '../xmpp/stream.ts';
 import type { Verdict } from './edge.ts';
 import type { Links } from './links.ts';
@@ -174,7 +175,7 @@ export class InboundLink {
     }
     const refusal = from === '' ? null : this.#links.policy.refusal(from);
     if (refusal) return this.#refuse(new StreamError('policy-violation', refusal));
-    if (!/^1\.\d+$/.test(header.attrs.version ?? '')) return;
+    if (!speaksXmpp(header)) return;
     await this.#proveFurther();
     this.stream.sendFeatures(this.#features());
     if (this.#external && to !== '') this.#offerSoon(to, from);

@@ -1,5 +1,4 @@
 // One outgoing link: from a domain of ours to a remote one, with the queue that waits while it is being made.
-
 import type { Config } from '../hub/config.ts';
 import type { Acknowledgements } from '../xmpp/acknowledgements.ts';
 import { StanzaError, StreamError } from '../xmpp/errors.ts';

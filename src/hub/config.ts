@@ -1,6 +1,7 @@
 // The configuration as the rest of the hub sees it: every key of isthmus.example.yaml, checked and with its default.
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { Jid } from '../xmpp/jid.ts';
 import {
   contactRoles,
   readArchive,
@@ -254,4 +255,10 @@ function canonical(value: unknown): string {
     if (inner instanceof Section) return inner.plain;
     return inner;
   });
+}
+
+/** The address that is meant by one in an associated domain (`aliases`): that in the domain it is associated with. */
+export function meantBy(jid: Jid, { aliases }: Pick<Config, 'aliases'>): Jid {
+  const domain = aliases.get(jid.domain);
+  return domain === undefined ? jid : Jid.of(jid.local, domain, jid.resource);
 }

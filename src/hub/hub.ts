@@ -3,11 +3,12 @@ import { randomBytes } from 'node:crypto';
 import type { Element } from '../xmpp/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import type { Form } from '../xmpp/form.ts';
-import { Jid } from '../xmpp/jid.ts';
+import type { Jid } from '../xmpp/jid.ts';
 import { Stanza } from '../xmpp/stanza.ts';
 import { type AdHocCommand, AdHocCommands } from './ad-hoc.ts';
-import type { Config } from './config.ts';
+import { type Config, meantBy } from './config.ts';
 import type { Directory } from './directory.ts';
+import { toldOf } from './failure.ts';
 import type { Log } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import type {
@@ -109,13 +110,14 @@ export class Kernel implements Hub {
       'kind',
       'origin',
     ]);
-    const counts = new Map<string, { add(n?: number): void }>();
+    const counts = new Map<string, Map<string, { add(n?: number): void }>>();
     this.router = new Router(routes, {
       entering: stanza => this.#unalias(stanza),
       routed: (stanza, origin) => {
-        const key = stanza.name + origin.kind;
-        let count = counts.get(key);
-        if (!count) counts.set(key, (count = stanzas.bind(stanza.name, origin.kind)));
+        let ofKind = counts.get(origin.kind);
+        if (!ofKind) counts.set(origin.kind, (ofKind = new Map()));
+        let count = ofKind.get(stanza.name);
+        if (!count) ofKind.set(stanza.name, (count = stanzas.bind(stanza.name, origin.kind)));
         count.add();
       },
       failed: (error, stanza, origin) =>
@@ -359,12 +361,11 @@ export class Kernel implements Hub {
     this.#moments.clear();
   }
 
-  /** An address in an associated domain (`aliases`) means the one in the domain it is associated with. */
   #unalias(stanza: Stanza): Stanza {
     const to = stanza.to!;
-    const domain = this.config.aliases.get(to.domain);
-    if (domain === undefined) return stanza;
-    const real = stanza.withTo(Jid.of(to.local, domain, to.resource));
+    const meant = meantBy(to, this.config);
+    if (meant === to) return stanza;
+    const real = stanza.withTo(meant);
     if (real.isRequest) this.#askedAs.set(real, to);
     return real;
   }
@@ -387,7 +388,7 @@ export class Kernel implements Hub {
   #errorFor(stanza: Stanza, error: unknown): Stanza {
     if (error instanceof StanzaError) return stanza.refuse(error);
     this.log.error({ err: error, child: stanza.firstChild }, 'an IQ handler failed');
-    return stanza.error('internal-server-error');
+    return stanza.refuse(toldOf(error));
   }
 }
 

@@ -82,6 +82,12 @@ export interface DiscoNodes {
   items?(node: string, request: Request): Element | null | Promise<Element | null>;
 }
 
+/** What of a roster item decides on access: whether the contact sees the user's presence, and its groups. */
+export interface ContactBefore {
+  readonly from: boolean;
+  readonly groups: readonly string[];
+}
+
 /** The moments modules can hang on: a closed list. A listener of a moment with an answer returns true to consume. */
 export interface Moments {
   /** Somebody proved to be this user. True: the account is disabled, and the login fails. */
@@ -114,8 +120,8 @@ export interface Moments {
   'message-waiting': (session: Session, stanza: Stanza) => void;
   /** A lost session did not take this message. True: it is dealt with; else it goes the way of new ones. */
   'message-returned': (session: Session, stanza: Stanza) => boolean;
-  /** A roster item of a local user changed (RFC 6121 §2, §3). */
-  'roster-changed': (user: Jid, contact: Jid) => void;
+  /** A roster item of a local user changed (RFC 6121 §2, §3); `before` is what it was, where that is known. */
+  'roster-changed': (user: Jid, contact: Jid, before?: ContactBefore) => void;
   /** A local user blocked an address and reported it (XEP-0377); `reason` is as the client gave it. */
   reported: (user: Jid, reported: Jid, reason: string) => void;
   /** What a source (calendar, phone) knows of a user's presence changed; null: it knows nothing any more. */

@@ -2,6 +2,7 @@
 import { StanzaError } from '../xmpp/errors.ts';
 import type { Jid } from '../xmpp/jid.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
+import { toldOf } from './failure.ts';
 
 /** The edge a stanza came in by. Every edge has vouched for `from` before it routes (house.md). */
 export interface Origin {
@@ -87,8 +88,7 @@ export class Router {
     if (stanza.isError || stanza.type === 'result' || stanza.from === null || stanza.to === null) return;
     // A presence is answered with an error only where it asks for something (RFC 6121 §8.5, §11).
     if (stanza.name === 'presence' && stanza.type === 'unavailable') return;
-    const known = error instanceof StanzaError ? error : new StanzaError('internal-server-error');
-    const answer = stanza.refuse(known);
+    const answer = stanza.refuse(toldOf(error));
     const back = this.find(answer.to!);
     if (!back) return;
     try {

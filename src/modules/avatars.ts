@@ -29,7 +29,8 @@ export const avatars: Module = {
     const personal = personalOf(hub);
     hub.feature('account', ns.avatarConversion);
     hub.on('session-sent', (session, stanza) => {
-      if (stanza.name !== 'presence' || stanza.type !== '') return false;
+      if (stanza.name !== 'presence' || stanza.type !== '' || injected.has(stanza)) return false;
+      if (!stanza.to) session.notes.set(shy, showsNone(stanza));
       const annotated = annotate(hub, session, stanza);
       return annotated === stanza ? false : resend(hub, session, annotated);
     });
@@ -59,7 +60,7 @@ async function resend(hub: Hub, session: Session, stanza: Stanza): Promise<true>
 /** Sends the presence of a session again where its picture is not the one that it tells of. */
 function rebroadcast(hub: Hub, session: Session): void {
   const { presence } = session;
-  if (!presence) return;
+  if (!presence || session.notes.get(shy)) return;
   const annotated = annotate(hub, session, presence);
   if (annotated !== presence) void hub.emit('session-sent', session, annotated);
 }
@@ -68,17 +69,28 @@ function rebroadcast(hub: Hub, session: Session): void {
 function annotate(hub: Hub, session: Session, presence: Stanza): Stanza {
   const user = session.jid.bare;
   const hash = hashOf(hub, user, presence.to);
-  if (hash === null) return presence;
-  const photo = presence.child('x', ns.vcardUpdate)?.child('photo');
-  if (photo && (photo.text === hash || (photo.text === '' && !session.notes.has(injected)))) return presence;
-  session.notes.set(injected, true);
-  return presence
+  const photo = photoIn(presence);
+  // An empty photo is the client's wish, unless the hub has put it there.
+  if (hash === null || photo?.text === hash || (showsNone(presence) && presence !== session.presence)) return presence;
+  const annotated = presence
     .without((name, space) => name === 'x' && space === ns.vcardUpdate)
     .with(el('x', ns.vcardUpdate, {}, el('photo', ns.vcardUpdate, {}, hash)));
+  injected.add(annotated);
+  return annotated;
 }
 
-/** Set where the hash in a session's presence is the hub's doing, so that an empty one is no wish of the client's. */
-const injected = Symbol('avatar in presence');
+/** Presence whose photo is the hub's doing. */
+const injected = new WeakSet<Stanza>();
+/** Whether a session says in its presence that it shows no picture. */
+const shy = Symbol('no avatar in presence');
+
+function photoIn(presence: Stanza): Element | null | undefined {
+  return presence.child('x', ns.vcardUpdate)?.child('photo');
+}
+
+function showsNone(presence: Stanza): boolean {
+  return photoIn(presence)?.text === '';
+}
 
 /** The hash of a user's picture, '' where it was taken away, null where there never was one or it is not for `reader`. */
 function hashOf(hub: Hub, user: Jid, reader: Jid | null): string | null {

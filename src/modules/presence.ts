@@ -151,17 +151,23 @@ function endDirected(hub: Hub, session: Session, stanza: Stanza): void {
 /** A presence stanza for a local account. True: it is dealt with. */
 function received(hub: Hub, stanza: Stanza): boolean | Promise<boolean> {
   const { type, to, from } = stanza;
-  if (!to || !from) return true;
-  if (to.isDomain) return true;
+  if (!to || !from || to.isDomain) return true;
   if (isSubscription(type)) return receiveSubscription(hub, stanza, type).then(() => true);
-  if (type !== '' && type !== 'unavailable' && type !== 'probe' && type !== 'error') throw unknownType(type);
-  if (type === '' || type === 'probe') noteRecovery(hub, stanza);
-  if (type === 'probe') return answerProbe(hub, stanza).then(() => true);
-  if (type === 'error') {
-    noteFailure(hub, stanza);
-    if (to.resource !== '') return false;
-    returnRequest(hub, stanza);
-    return true;
+  switch (type) {
+    case 'probe':
+      noteRecovery(hub, stanza);
+      return answerProbe(hub, stanza).then(() => true);
+    case 'error':
+      noteFailure(hub, stanza);
+      if (to.resource === '') returnRequest(hub, stanza);
+      return to.resource === '';
+    case '':
+      noteRecovery(hub, stanza);
+      break;
+    case 'unavailable':
+      break;
+    default:
+      throw unknownType(type);
   }
   if (to.resource !== '') return false;
   for (const session of hub.sessions.of(to)) if (session.presence) session.send(stanza);
@@ -177,16 +183,22 @@ function noteFailure(hub: Hub, stanza: Stanza): void {
   if (known.size < mostDirected) known.add(stanza.from!.bare.toString());
 }
 
-function noteRecovery(hub: Hub, { from, to }: Stanza): void {
+/** A contact shows that it is there (again): it gets the broadcasts, and the presence that it has missed. */
+function noteRecovery(hub: Hub, { from, to, type }: Stanza): void {
+  const contact = from!.bare;
   for (const session of hub.sessions.of(to!)) {
-    (session.notes.get(failed) as Set<string> | undefined)?.delete(from!.bare.toString());
+    const silent = session.notes.get(failed) as Set<string> | undefined;
+    if (!silent?.delete(contact.toString()) || !session.presence) continue;
+    // A probe is answered anyway.
+    const wanted = type === '' && rostersOf(hub).item(to!, contact)?.from === true;
+    if (wanted) void hub.router.route(compositionOf(hub).shown(session).withTo(contact), hubOrigin);
   }
 }
 
-/** A subscription request that could not be delivered comes back to all who would have heard the answer (RFC 6121 §3.1.2). */
+/** A subscription request that could not be delivered comes back to the user's clients (RFC 6121 §3.1.2). */
 function returnRequest(hub: Hub, error: Stanza): void {
   if (!rostersOf(hub).item(error.to!, error.from!)?.ask) return;
-  for (const session of hub.sessions.of(error.to!)) if (session.interested) session.send(error);
+  for (const session of hub.sessions.of(error.to!)) if (session.interested || session.presence) session.send(error);
 }
 
 /** RFC 6121 §4.3.2. */

@@ -1,4 +1,5 @@
 // Rosters as clients use them: get with versions, set, remove, and pushes (RFC 6121 §2).
+import { meantBy } from '../hub/config.ts';
 import type { Hub, Module, Request } from '../hub/module.ts';
 import { type Element, el } from '../xmpp/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
@@ -7,7 +8,7 @@ import { ns } from '../xmpp/namespaces.ts';
 import { Stanza } from '../xmpp/stanza.ts';
 import { portableRoster } from './portable.ts';
 import { itemElement, type Roster, type RosterItem, rostersOf, versionOf } from './rosters.ts';
-import { cancelSubscriptions } from './subscription.ts';
+import { cancelSubscriptions, keptByGroup } from './subscription.ts';
 
 const longestName = 1023;
 const mostGroups = 100;
@@ -64,44 +65,52 @@ function isBehind({ version, floor, shared }: Roster, known: string): boolean {
   return Number(known) >= floor && Number(known) < version;
 }
 
-/** RFC 6121 §2.1.5, §2.3, §2.4, §2.5. */
+/** RFC 6121 §2.1.5. */
 async function set(hub: Hub, { from, query }: Request): Promise<null> {
-  const wanted = query.all('item');
-  if (wanted.length !== 1) throw new StanzaError('bad-request', 'a roster set has one item');
-  const [asked] = wanted;
-  const contact = Jid.tryParse(asked.attrs.jid ?? '');
-  if (!contact) throw new StanzaError('jid-malformed', 'the item has no usable jid');
-  const rosters = rostersOf(hub);
-  if (asked.attrs.subscription === 'remove') {
-    const item = rosters.item(from, contact);
-    if (!item?.listed) throw new StanzaError('item-not-found');
-    if (item.shared) throw new StanzaError('not-allowed', 'a group of the directory keeps this contact');
-    cancelSubscriptions(hub, from.bare, item);
-    item.listed = false;
-    item.name = '';
-    item.groups = [];
-    item.approved = false;
-    rosters.save(from, item);
-  } else {
-    const item = rosters.itemOrNew(from, contact);
-    const name = asked.attrs.name ?? '';
-    const groups = asked.all('group').map(group => group.text);
-    if (name.length > longestName || groups.length > mostGroups || groups.some(group => group.length > longestName)) {
-      throw new StanzaError('not-acceptable', 'a name or group is too long, or there are too many groups');
-    }
-    if (groups.some(group => group === '')) throw new StanzaError('not-acceptable', 'a group has a name');
-    if (new Set(groups).size < groups.length) throw new StanzaError('bad-request', 'a group stands twice');
-    if (!rosters.hasRoom(from, contact, 'item')) throw new StanzaError('resource-constraint', 'the roster is full');
-    item.name = name;
-    item.groups = groups;
-    item.listed = true;
-    rosters.save(from, item);
-  }
+  const [asked, ...more] = query.all('item');
+  if (!asked || more.length > 0) throw new StanzaError('bad-request', 'a roster set has one item');
+  const named = Jid.tryParse(asked.attrs.jid ?? '');
+  if (!named) throw new StanzaError('jid-malformed', 'the item has no usable jid');
+  const contact = meantBy(named, hub.config);
+  const { from: visible = false, groups: grouped = [] } = rostersOf(hub).item(from, contact) ?? {};
+  if (asked.attrs.subscription === 'remove') remove(hub, from, contact);
+  else put(hub, from, contact, asked);
   await hub.store.durable();
-  hub.emit('roster-changed', from.bare, contact.bare);
+  hub.emit('roster-changed', from.bare, contact.bare, { from: visible, groups: grouped });
   // COMPAT(Smack): it takes pushes aside from what it reads; an answer in the same segment would get ahead of its push.
   await new Promise(resolve => setImmediate(resolve));
   return null;
+}
+
+/** RFC 6121 §2.5. */
+function remove(hub: Hub, user: Jid, contact: Jid): void {
+  const rosters = rostersOf(hub);
+  const item = rosters.item(user, contact);
+  if (!item?.listed) throw new StanzaError('item-not-found');
+  if (item.shared) throw keptByGroup();
+  cancelSubscriptions(hub, user.bare, item);
+  item.listed = false;
+  item.name = '';
+  item.groups = [];
+  rosters.save(user, item);
+}
+
+/** RFC 6121 §2.3, §2.4. */
+function put(hub: Hub, user: Jid, contact: Jid, asked: Element): void {
+  const name = asked.attrs.name ?? '';
+  const groups = asked.all('group').map(group => group.text);
+  if (groups.length > mostGroups || [name, ...groups].some(text => text.length > longestName)) {
+    throw new StanzaError('not-acceptable', 'a name or group is too long, or there are too many groups');
+  }
+  if (groups.includes('')) throw new StanzaError('not-acceptable', 'a group has a name');
+  if (new Set(groups).size < groups.length) throw new StanzaError('bad-request', 'a group stands twice');
+  const rosters = rostersOf(hub);
+  if (!rosters.hasRoom(user, contact, 'item')) throw new StanzaError('resource-constraint', 'the roster is full');
+  const item = rosters.itemOrNew(user, contact);
+  item.name = name;
+  item.groups = groups;
+  item.listed = true;
+  rosters.save(user, item);
 }
 
 /** Tells every interested client of an item (RFC 6121 §2.1.6). */

@@ -4,6 +4,7 @@ import type { Hub, Module } from '../hub/module.ts';
 import { hubOrigin } from '../hub/router.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { Stanza } from '../xmpp/stanza.ts';
+import { compositionOf } from './composition.ts';
 import { rostersOf, type SharedContact } from './rosters.ts';
 
 /** How often the groups are looked at; the directory's cache decides how often they are read. */
@@ -96,10 +97,11 @@ function apply(hub: Hub, user: Jid): void {
   if (sessions.length === 0) return rosters.release(user);
   const { came, went } = rosters.refresh(user);
   for (const contact of [...came, ...went]) hub.emit('roster-changed', user, contact);
-  for (const { jid, presence } of sessions) {
-    if (!presence) continue;
-    const gone = Stanza.of('presence', { from: jid, type: 'unavailable' });
-    for (const contact of came) void hub.router.route(presence.withTo(contact), hubOrigin);
+  for (const session of sessions) {
+    if (!session.presence) continue;
+    const shown = compositionOf(hub).shown(session);
+    const gone = Stanza.of('presence', { from: session.jid, type: 'unavailable' });
+    for (const contact of came) void hub.router.route(shown.withTo(contact), hubOrigin);
     for (const contact of went) {
       if (!rosters.item(user, contact)?.from) void hub.router.route(gone.withTo(contact), hubOrigin);
     }

@@ -1,5 +1,7 @@
 // Presence subscriptions: who asks whom, and what becomes of it (RFC 6121 §3, Appendix A).
-import type { Hub } from '../hub/module.ts';
+import { meantBy } from '../hub/config.ts';
+import type { Hub, Session } from '../hub/module.ts';
+import { hubOrigin } from '../hub/router.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import type { Jid } from '../xmpp/jid.ts';
 import { Stanza } from '../xmpp/stanza.ts';
@@ -94,13 +96,13 @@ function apply(item: RosterItem, state: SubscriptionState, pending: string | nul
 /** A subscription stanza of a local user: from its bare JID to the contact's (RFC 6121 §3.1.2, §3.2.2, §3.3.2). */
 export async function sendSubscription(hub: Hub, received: Stanza, type: SubscriptionType): Promise<void> {
   const user = received.from!.bare;
-  const contact = received.to!.bare;
+  const contact = meantBy(received.to!.bare, hub.config);
   if (contact.equals(user)) return;
   const rosters = rostersOf(hub);
   const item = rosters.itemOrNew(user, contact);
   const before = stateOf(item);
   const { state, passes } = outbound(before, type);
-  const stanza = received.withAddresses(user, contact);
+  if (item.shared && type.startsWith('unsub')) throw keptByGroup();
   // The contact learns that we are gone before it learns that it sees us no more (§3.2.2).
   if (type === 'unsubscribed' && before.from) sendUnavailable(hub, user, contact);
   if (!same(before, state) || (type === 'subscribe' && !item.listed)) {
@@ -112,10 +114,10 @@ export async function sendSubscription(hub: Hub, received: Stanza, type: Subscri
     if (listed) item.listed = true;
     rosters.save(user, item, item.listed);
     await hub.store.durable();
-    if (item.listed) hub.emit('roster-changed', user, contact);
+    if (item.listed) hub.emit('roster-changed', user, contact, { from: before.from, groups: item.groups });
   }
   if (!passes) return;
-  await hub.router.route(stanza, { kind: 'hub', name: 'subscription' });
+  await hub.router.route(received.withAddresses(user, contact), hubOrigin);
   if (type === 'subscribed') sendPresence(hub, user, contact);
 }
 
@@ -123,38 +125,36 @@ export async function sendSubscription(hub: Hub, received: Stanza, type: Subscri
 export async function receiveSubscription(hub: Hub, received: Stanza, type: SubscriptionType): Promise<void> {
   const user = received.to!.bare;
   const contact = received.from!.bare;
-  const reply = (answer: SubscriptionType) =>
-    hub.router.route(Stanza.of('presence', { from: user, to: contact, type: answer }), {
-      kind: 'hub',
-      name: 'subscription',
-    });
   // Nobody learns so whether there is such a user (§8.5.1).
   const found = user.local === '' ? null : hub.directory(user.domain)?.find(user.local);
   if (!(found instanceof Promise ? await found : found)) return;
   const rosters = rostersOf(hub);
   const item = rosters.itemOrNew(user, contact);
   const before = stateOf(item);
-  const transition = inbound(before, type);
+  const { state, passes, reply } = inbound(before, type);
   const stanza = received.withAddresses(contact, user);
-  if (!same(before, transition.state)) {
+  // Who becomes available from here on gets what is kept.
+  const takers = passes ? hub.sessions.of(user).filter(session => hears(session, type)) : [];
+  if (!same(before, state)) {
     if (!rosters.hasRoom(user, contact, 'request')) return;
-    apply(item, transition.state, requestOf(stanza));
+    apply(item, state, type === 'subscribe' ? requestOf(stanza) : null);
     if (item.from || item.to) item.listed = true;
     rosters.save(user, item, item.listed);
     await hub.store.durable();
   }
-  if (transition.passes) {
-    for (const session of hub.sessions.of(user)) {
-      if (type === 'subscribe' ? session.presence !== null : session.interested) session.send(stanza);
-    }
-  }
+  for (const session of takers) session.send(stanza);
   const visible = before.to !== item.to || before.from !== item.from || before.ask !== item.ask;
-  if (visible && item.listed) hub.emit('roster-changed', user, contact);
-  if (transition.reply) {
-    await reply(transition.reply);
+  if (visible && item.listed) hub.emit('roster-changed', user, contact, { from: before.from, groups: item.groups });
+  if (reply) {
+    await hub.router.route(Stanza.of('presence', { from: user, to: contact, type: reply }), hubOrigin);
     sendPresence(hub, user, contact);
   }
   if (type === 'unsubscribe' && before.from) sendUnavailable(hub, user, contact);
+}
+
+/** Requests are for available resources, the rest for those that know the roster (RFC 6121 §3.1.3, §3.1.6). */
+function hears(session: Session, type: SubscriptionType): boolean {
+  return type === 'subscribe' ? session.presence !== null : session.interested;
 }
 
 /** A request as it is kept: with all that it says, unless that is too much (RFC 6121 §3.1.3). */
@@ -163,13 +163,15 @@ function requestOf(stanza: Stanza): string {
   return (stanza.payload.length > largestRequest ? Stanza.of('presence', { from, to, id, type }) : stanza).toString();
 }
 
+/** For who would leave a contact that the directory's groups give. */
+export function keptByGroup(): StanzaError {
+  return new StanzaError('not-allowed', 'a group of the directory keeps this contact');
+}
+
 /** Takes back all subscriptions with a contact that leaves the roster (RFC 6121 §2.5.2). */
 export function cancelSubscriptions(hub: Hub, user: Jid, item: RosterItem): void {
   const say = (type: SubscriptionType) =>
-    void hub.router.route(Stanza.of('presence', { from: user, to: item.contact, type }), {
-      kind: 'hub',
-      name: 'roster',
-    });
+    void hub.router.route(Stanza.of('presence', { from: user, to: item.contact, type }), hubOrigin);
   if (item.from) sendUnavailable(hub, user, item.contact);
   if (item.to || item.ask) say('unsubscribe');
   if (item.from || item.pending !== null) say('unsubscribed');
@@ -179,8 +181,7 @@ export function cancelSubscriptions(hub: Hub, user: Jid, item: RosterItem): void
 /** Sends a contact the presence of each of the user's resources. */
 function sendPresence(hub: Hub, user: Jid, contact: Jid): void {
   for (const session of hub.sessions.of(user)) {
-    if (!session.presence) continue;
-    void hub.router.route(compositionOf(hub).shown(session).withTo(contact), { kind: 'hub', name: 'presence' });
+    if (session.presence) void hub.router.route(compositionOf(hub).shown(session).withTo(contact), hubOrigin);
   }
 }
 
@@ -188,6 +189,6 @@ function sendUnavailable(hub: Hub, user: Jid, contact: Jid): void {
   for (const session of hub.sessions.of(user)) {
     if (!session.presence) continue;
     const gone = Stanza.of('presence', { from: session.jid, to: contact, type: 'unavailable' });
-    void hub.router.route(gone, { kind: 'hub', name: 'presence' });
+    void hub.router.route(gone, hubOrigin);
   }
 }

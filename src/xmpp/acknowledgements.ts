@@ -8,6 +8,9 @@ import type { Stream } from './stream.ts';
 
 /** So many stanzas are worth a request of their own. */
 const batch = 50;
+/** How many times its limit a burst may take, and for how long (ms) the answer to a request is not late. */
+const burst = 6;
+const answerTime = 5_000;
 
 const requestText = `<r xmlns='${ns.streamManagement}'/>`;
 
@@ -57,9 +60,13 @@ export class Acknowledgements {
     return this.#asked;
   }
 
-  /** Keeps a stanza until the peer acknowledges it. False: there is no room. */
-  keep(stanza: Stanza): boolean {
-    if (this.#queue.length >= this.#limit) return false;
+  /**
+   * Keeps a stanza until the peer acknowledges it. False: there is no room. With `bursts` there is more room as long as
+   * the peer could not have answered yet: all contacts' presence comes at once.
+   */
+  keep(stanza: Stanza, bursts = false): boolean {
+    const early = bursts && (this.#asked === 0 || Date.now() - this.#asked < answerTime);
+    if (this.#queue.length >= (early ? this.#limit * burst : this.#limit)) return false;
     this.#queue.push(stanza);
     this.#times.push(Date.now());
     return true;

@@ -15,6 +15,9 @@ const emptyIndex: readonly number[] = [];
 export const childStride = 6;
 // name start, name end, namespace start, namespace end (-1: inherited from the stanza), start, end
 
+/** A stanza while it is made. */
+type Changing = { -readonly [Field in keyof Stanza]: Stanza[Field] };
+
 /** A child as XML, its name and its namespace. */
 interface Written {
   readonly name: string;
@@ -190,7 +193,10 @@ export class Stanza {
 
   /** The same stanza between other addresses. */
   withAddresses(from: Jid | null, to: Jid | null): Stanza {
-    return this.#copy({ from, to });
+    const copy: Changing = this.#copy();
+    copy.from = from;
+    copy.to = to;
+    return copy as Stanza;
   }
 
   withFrom(from: Jid | null): Stanza {
@@ -202,15 +208,21 @@ export class Stanza {
   }
 
   withId(id: string): Stanza {
-    return this.#copy({ id });
+    const copy: Changing = this.#copy();
+    copy.id = id;
+    return copy as Stanza;
   }
 
   withType(type: string): Stanza {
-    return this.#copy({ type });
+    const copy: Changing = this.#copy();
+    copy.type = type;
+    return copy as Stanza;
   }
 
   withLang(lang: string): Stanza {
-    return this.#copy({ lang });
+    const copy: Changing = this.#copy();
+    copy.lang = lang;
+    return copy as Stanza;
   }
 
   /** The same stanza with one more child at its end. */
@@ -219,7 +231,7 @@ export class Stanza {
     const bytes = Buffer.from(child.toString(this.ns));
     const index = this.index.slice();
     note(index, child, this.ns, this.payload.length, bytes.length);
-    return new Stanza({ ...this.#fields(), payload: Buffer.concat([this.payload, bytes]), index });
+    return this.#holding(Buffer.concat([this.payload, bytes]), index);
   }
 
   /**
@@ -228,7 +240,7 @@ export class Stanza {
    */
   withWritten(name: string, childNs: string, xml: string): Stanza {
     if (this.#written) return this.#joined().withWritten(name, childNs, xml);
-    const copy = new Stanza(this);
+    const copy = this.#copy();
     copy.#written = { name, ns: childNs, xml };
     // The start tag of an empty element is another one.
     if (this.payload.length === 0) return copy.#joined();
@@ -256,7 +268,7 @@ export class Stanza {
     }
     if (gone === 0) return this;
     parts.push(this.payload.subarray(from));
-    return new Stanza({ ...this.#fields(), payload: Buffer.concat(parts), index });
+    return this.#holding(Buffer.concat(parts), index);
   }
 
   /** The result of an IQ, back to its sender (RFC 6120 §8.2.3). */
@@ -277,8 +289,7 @@ export class Stanza {
       text ? el('text', ns.stanzaErrors, { 'xml:lang': 'en' }, text) : null,
       more,
     );
-    const answer = this.#copy({ from: this.to, to: this.from, type: 'error' });
-    return answer.with(error);
+    return this.withAddresses(this.to, this.from).withType('error').with(error);
   }
 
   /** As `error`, from a thrown StanzaError. */
@@ -320,14 +331,15 @@ export class Stanza {
 
   /** The stanza with bytes of its own: what is kept longer than the chunk it came in must not pin that chunk. */
   detach(): Stanza {
-    return this.payload.buffer.byteLength > this.payload.length * 2
-      ? this.#copy({ payload: new Uint8Array(this.payload) })
-      : this;
+    if (this.payload.buffer.byteLength <= this.payload.length * 2) return this;
+    const copy: Changing = this.#copy();
+    copy.payload = new Uint8Array(this.payload);
+    return copy as Stanza;
   }
 
-  /** The same stanza with some fields changed, though not whether it has a payload. */
-  #copy(changes: Partial<StanzaFields>): Stanza {
-    const copy = new Stanza({ ...this.#fields(), ...changes });
+  /** Another one with the same content; whoever asks for it may still change its fields, not whether it has a payload. */
+  #copy(): Stanza {
+    const copy = this.#holding(this.payload, this.index);
     copy.#written = this.#written;
     return copy;
   }
@@ -344,22 +356,17 @@ export class Stanza {
     const value = nameEnd + " xmlns='".length;
     const index = this.index.slice();
     index.push(at + 1, nameEnd, value, value + childNs.length, at, at + length);
-    return new Stanza({ ...this.#fields(), payload, index });
+    return this.#holding(payload, index);
   }
 
-  #fields(): StanzaFields {
-    return {
-      name: this.name,
-      ns: this.ns,
-      to: this.to,
-      from: this.from,
-      id: this.id,
-      type: this.type,
-      lang: this.lang,
-      extra: this.extra,
-      payload: this.payload,
-      index: this.index,
-    };
+  /** The same start tag around another payload. */
+  #holding(payload: Uint8Array, index: readonly number[]): Stanza {
+    const copy: Changing = new Stanza(this);
+    copy.payload = payload;
+    copy.index = index;
+    // Whoever changes a stanza has seen that an address of it is none.
+    copy.malformed = '';
+    return copy as Stanza;
   }
 
   #find(name: string, childNs: string): number {

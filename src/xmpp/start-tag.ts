@@ -19,6 +19,11 @@ export interface StreamHeader {
   prefixes: ReadonlyMap<string, string>;
 }
 
+/** Whether the other end speaks XMPP 1.0 or later; to a later version 1.0 is the answer (RFC 6120 §4.7.5). */
+export function speaksXmpp({ attrs }: StreamHeader): boolean {
+  return /^0*[1-9]\d*\.\d+$/.test(attrs.version ?? '');
+}
+
 /** What stays known of a stream header while the stream goes on. */
 export interface Root {
   header: StreamHeader;

@@ -403,7 +403,8 @@ const openings: readonly { name: string; send: string | Uint8Array; answer: RegE
   { name: 'no domain', send: header(`version='1.0'`), answer: /<host-unknown/, log: /no domain was named/ },
   { name: 'a domain that cannot be', send: header(`to='a b' version='1.0'`), answer: /<host-unknown/ },
   { name: 'no version', send: header(`to='capulet.test'`), answer: /<unsupported-version/ },
-  { name: 'version 7', send: header(`to='capulet.test' version='7.0'`), answer: /<unsupported-version/ },
+  { name: 'version 0.9', send: header(`to='capulet.test' version='0.9'`), answer: /<unsupported-version/ },
+  { name: 'a version that is none', send: header(`to='capulet.test' version='one'`), answer: /<unsupported-version/ },
   {
     name: 'the namespace of servers',
     send: header(`to='capulet.test' version='1.0'`, 'jabber:server'),
@@ -501,6 +502,14 @@ describe('attacks on client streams', () => {
       await logged(log ?? /"remote":"127\.0\.0\.1".*stream error/);
     });
   }
+
+  it('at the start: a version to come is answered with ours, and harmless', async () => {
+    const client = await ClientAttacker.connect(options());
+    client.send(header(`to='capulet.test' version='7.0'`));
+    assert.match(await client.gets(/<\/stream:features>/), /<stream:stream [^>]*version='1\.0'/);
+    assert.equal(client.ended, false);
+    client.destroy();
+  });
 
   it('nobody of all these is left, and nothing of it came to anybody', async () => {
     await until(() => hub.hub.sessions.of(Jid.parse('mallory@capulet.test')).length === 0);

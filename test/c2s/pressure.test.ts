@@ -36,7 +36,7 @@ describe('clients under whom a hub could suffer', () => {
       log,
       yaml: `dns: { servers: ["${zones.server.host}:${zones.server.port}"] }
 limits: { rate: { c2s: 0 }, connections: { per-address: 30 } }
-offline: { messages: 5000 }
+offline: { messages: 8000 }
 federation: { connect-timeout: 1s, queue: { wait: 2s } }`,
     });
     await hub.accounts.add('mallory@capulet.test', password);
@@ -148,7 +148,7 @@ federation: { connect-timeout: 1s, queue: { wait: 2s } }`,
     await deaf.receives(e => e.name === 'enabled');
     const author = await hub.client('author@capulet.test', { quiet: true });
     deaf.stream.socket.pause();
-    const count = 3000;
+    const count = 6500;
     for (let n = 0; n < count; n += 100) {
       const batch = Array.from({ length: 100 }, (_, i) => `<body>no ${n + i}</body>`);
       await author.sends(batch.map(body => `<message type='chat' to='deaf@capulet.test'>${body}</message>`).join(''));

@@ -53,6 +53,15 @@ describe('users that move', () => {
     );
     await set(`<vCard xmlns='${ns.vcard}'><FN>Juliet</FN></vCard>`);
     await set(`<query xmlns='${ns.private}'><prefs xmlns='urn:test:prefs'><a>1 &lt; 2</a></prefs></query>`);
+    const item = (id: string) => `<item id='${id}'><note xmlns='urn:test:notes'>${id}</note></item>`;
+    const open = `<field var='pubsub#access_model'><value>open</value></field><field var='pubsub#max_items'><value>5</value></field>`;
+    const options = `<publish-options><x xmlns='${ns.data}' type='submit'>${open}</x></publish-options>`;
+    for (const id of ['first', 'second', 'third']) {
+      await set(`<pubsub xmlns='${ns.pubsub}'><publish node='notes'>${item(id)}</publish>${options}</pubsub>`);
+    }
+    await set(
+      `<pubsub xmlns='${ns.pubsubOwner}'><affiliations node='notes'><affiliation jid='nurse@far.test' affiliation='publisher'/></affiliations></pubsub>`,
+    );
     const romeo = await hub.client('romeo@hub.test');
     await romeo.sends("<presence to='juliet@hub.test' type='subscribe'><status>Let me in</status></presence>");
     await juliet.receives(element => element.attrs.type === 'subscribe');
@@ -79,6 +88,8 @@ describe('users that move', () => {
     assert.match(again.out, /Are you there\?/);
     assert.match(again.out, /1 &lt; 2/);
     assert.match(again.out, /scram-credentials/);
+    assert.match(again.out, /first<.*second<.*third</s);
+    assert.match(again.out, /jid='nurse@far\.test' affiliation='publisher'/);
   });
 
   it('can log in with their password, and merge into an account that is there', async () => {
@@ -92,6 +103,10 @@ describe('users that move', () => {
       await juliet.hears('Are you there?');
       const roster = await juliet.asks('get', `<query xmlns='${ns.roster}'/>`);
       assert.match(String(roster), /jid='romeo@far\.test' name='Romeo' subscription='none'><group>Friends</);
+      const romeo = await other.client('romeo@hub.test');
+      const notes = `<pubsub xmlns='${ns.pubsub}'><items node='notes'/></pubsub>`;
+      assert.match(String(await romeo.asks('get', notes, 'juliet@hub.test')), /third<.*second<.*first</);
+      await romeo.close();
       await juliet.close();
       const second = await isthmus(['account', 'import', file, '-c', config]);
       assert.match(second.out, /exists already: its password stays/);

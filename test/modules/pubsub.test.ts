@@ -12,10 +12,14 @@ import {
   personalDefaults,
   serviceDefaults,
 } from '../../src/modules/pubsub/node.ts';
-import { Nodes } from '../../src/modules/pubsub/nodes.ts';
+import { Nodes, nodesOf } from '../../src/modules/pubsub/nodes.ts';
+import { portablePersonal } from '../../src/modules/pubsub/portable.ts';
 import { openSqlite } from '../../src/store/sqlite.ts';
 import type { StanzaError } from '../../src/xmpp/errors.ts';
 import { formElement, formValues } from '../../src/xmpp/form.ts';
+import { Jid } from '../../src/xmpp/jid.ts';
+import { ns } from '../../src/xmpp/namespaces.ts';
+import { parseElement } from '../../src/xmpp/payload.ts';
 
 const stranger: Facts = {
   model: 'open',
@@ -122,13 +126,18 @@ describe('the configuration of a node', () => {
     { contact: ['@@'] },
     { roster_groups_allowed: Array.from({ length: 200 }, String) },
     { item_expire: 'soon' },
-    { node_type: 'collection' },
   ];
   for (const fields of wrong) {
     it(`refuses ${JSON.stringify(fields).slice(0, 60)}`, () => {
       assert.throws(() => configured(serviceDefaults, values(fields)), { condition: 'not-acceptable' });
     });
   }
+
+  it('knows no other nodes than leaves', () => {
+    assert.throws(() => configured(serviceDefaults, values({ node_type: 'collection' })), {
+      condition: 'feature-not-implemented',
+    });
+  });
 
   it('compares publish options with what is', () => {
     assert.equal(withOptions(serviceDefaults, values({ access_model: 'open', max_items: '20' })).met, true);
@@ -156,6 +165,8 @@ describe('nodes in the store', () => {
     assert.equal(nodes.items.remove(node, '1'), true);
     assert.equal(nodes.items.remove(node, '1'), false);
     assert.equal(nodes.items.last(node)?.id, '3');
+    nodes.items.trim(node, 0);
+    assert.equal(nodes.items.last(node), null);
   });
 
   it('knows the size of its items whatever becomes of them', () => {
@@ -178,6 +189,53 @@ describe('nodes in the store', () => {
     assert.equal(nodes.items.get(node, 'old'), undefined);
   });
 
+  it('fills in what a node made by an earlier version does not say of its configuration', () => {
+    const { id } = nodes.create('s', 'older', 'a@b', serviceDefaults);
+    store.prepare('UPDATE pubsub_nodes SET config = ? WHERE id = ?').run(`{"title":"Older"}`, id);
+    assert.deepEqual(new Nodes(store).get('s', 'older')?.config, { ...serviceDefaults, title: 'Older' });
+  });
+
+  it('forgets first the services that were used the longest ago', () => {
+    const small = new Nodes(store, 3);
+    for (const service of ['s1', 's2', 's3', 's4']) small.create(service, 'n', 'a@b', serviceDefaults);
+    const used = small.get('s2', 'n');
+    small.get('s1', 'n');
+    assert.equal(small.get('s2', 'n'), used);
+    small.get('s3', 'n');
+    assert.equal(small.get('s2', 'n'), used);
+  });
+
+  it('takes what other servers have exported, and opens nothing that it does not understand', () => {
+    const user = Jid.parse('mover@hub.test');
+    const take = (xml: string) => portablePersonal.import(store, user, parseElement(xml));
+    const field = (name: string, value: string) => `<field var='pubsub#${name}'><value>${value}</value></field>`;
+    const settings = (inside: string) => `<pubsub xmlns='${ns.pubsubOwner}'>${inside}</pubsub>`;
+    const configure = (node: string, ...fields: string[]) =>
+      `<configure node='${node}'><x xmlns='${ns.data}' type='form'>${fields.join('')}</x></configure>`;
+    const item = (id: string, text: string) => `<item id='${id}'><x xmlns='urn:x'>${text}</x></item>`;
+    const items = (node: string, ...inside: string[]) =>
+      `<pubsub xmlns='${ns.pubsub}'><items node='${node}'>${inside.join('')}</items></pubsub>`;
+    assert.equal(take(items('early', item('a', '1'), item('b', '2'), '<item/>', item('c', 'x'.repeat(200_000)))), true);
+    const all = [
+      configure('early', field('access_model', 'open'), field('max_items', 'max'), field('colour', 'red')),
+      configure('odd', field('access_model', 'by-moonlight'), field('title', 'Odd'), field('max_items', 'lots')),
+      configure('', field('access_model', 'open')),
+      `<affiliations node='early'><affiliation jid='@@' affiliation='owner'/><affiliation jid='c@d' affiliation='king'/></affiliations>`,
+      `<subscriptions node='early'><subscription jid='c@d/e' subscription='subscribed'/><subscription jid='f@d'/></subscriptions>`,
+    ];
+    assert.equal(take(settings(all.join(''))), true);
+    assert.equal(take(`<query xmlns='jabber:iq:private'/>`), false);
+    const kept = nodesOf({ store });
+    const early = kept.get('mover@hub.test', 'early')!;
+    assert.deepEqual(kept.items.ids(early, 10), ['b', 'a']);
+    assert.equal(early.config.accessModel, 'open');
+    assert.deepEqual([...kept.affiliations(early)], []);
+    assert.deepEqual([...kept.subscriptions(early).keys()], ['c@d/e']);
+    const { config } = kept.get('mover@hub.test', 'odd')!;
+    assert.deepEqual([config.accessModel, config.title, config.maxItems], ['whitelist', 'Odd', 1]);
+    assert.equal(kept.of('mover@hub.test').size, 2);
+  });
+
   it('is the same after it was read again, and gone when it was removed', () => {
     const node = nodes.create('t', 'kept', 'a@b', personalDefaults);
     nodes.affiliate(node, 'c@d', 'publisher');
@@ -189,7 +247,7 @@ describe('nodes in the store', () => {
     assert.deepEqual([...again.subscriptions(read).values()], [{ jid: 'c@d/e', state: 'pending', deliver: false }]);
     again.forget('c@d');
     assert.equal(again.subscriptions(read).size, 0);
-    again.forget('t');
+    again.removeAll('t');
     assert.equal(new Nodes(store).has('t'), false);
   });
 });

@@ -125,6 +125,12 @@ directories:
       `<query xmlns='${ns.roster}'><item jid='romeo@hub.test' subscription='remove'/></query>`,
     );
     assert.ok(remove.child('error')?.child('not-allowed', ns.stanzaErrors));
+    for (const type of ['unsubscribe', 'unsubscribed']) {
+      await juliet.sends(`<presence to='romeo@hub.test' type='${type}'/>`);
+      const refused = await juliet.receives(e => e.name === 'presence' && e.attrs.type === 'error');
+      assert.ok(refused.child('error')?.child('not-allowed', ns.stanzaErrors));
+    }
+    await romeo.hasNot(e => /subscribe/.test(e.attrs.type ?? ''));
     await juliet.asks('set', `<query xmlns='${ns.roster}'><item jid='romeo@hub.test' name='Sweet Montague'/></query>`);
     const push = await juliet.receives(e => e.attrs.type === 'set' && e.toString().includes('Sweet Montague'));
     const item = push.child('query', ns.roster)!.child('item')!;

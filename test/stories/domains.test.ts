@@ -29,6 +29,21 @@ describe('aliases of a domain', () => {
     assert.match(again.jid, /^romeo@hub\.test\//);
   });
 
+  it('are the domain in rosters, so that whoever is asked can answer', async () => {
+    const [tybalt, paris] = [await hub.client('tybalt@hub.test'), await hub.client('paris@hub.test')];
+    const roster = (inner = '') => `<query xmlns='${ns.roster}'>${inner}</query>`;
+    await tybalt.asks('set', roster(`<item jid='paris@chat.hub.test' name='Paris'/>`));
+    await tybalt.sends(`<presence to='paris@chat.hub.test' type='subscribe'/>`);
+    await paris.receives(e => e.attrs.type === 'subscribe');
+    await paris.sends(`<presence to='tybalt@chat.hub.test' type='subscribed'/>`);
+    await tybalt.receives(e => e.name === 'presence' && e.attrs.from === paris.jid);
+    const items = (await tybalt.asks('get', roster())).child('query', ns.roster)?.all('item') ?? [];
+    assert.deepEqual(
+      items.map(({ attrs }) => attrs),
+      [{ jid: 'paris@hub.test', name: 'Paris', subscription: 'to' }],
+    );
+  });
+
   it('answer what they are asked under their own name', async () => {
     const romeo = await hub.client('romeo@hub.test');
     for (const query of [`<query xmlns='${ns.discoInfo}'/>`, `<ping xmlns='${ns.ping}'/>`]) {

@@ -1,9 +1,11 @@
 // Many devices of one user: copies, devices nobody looks at, devices that are asleep, and who of them answers.
 import assert from 'node:assert/strict';
 import type { Element } from '../../src/xmpp/element.ts';
+import { Jid } from '../../src/xmpp/jid.ts';
 import { ns } from '../../src/xmpp/namespaces.ts';
 import type { Client, ClientOptions } from '../support/client.ts';
 import { startTestHub, type TestHub } from '../support/hubs.ts';
+import { until } from '../support/until.ts';
 
 const conditionOf = (answer: Element) =>
   answer
@@ -306,6 +308,40 @@ describe('many devices', () => {
       const second = await published();
       assert.equal(summaryOf(second)['message-count'], '2');
       await answers(second);
+    });
+
+    it('is told of once, though the message waits for two devices and is stored at last', async () => {
+      const short = await startTestHub(['short.test'], {
+        yaml: 'clients: { require-tls: false, resumption: { time: 200ms } }',
+      });
+      const enter = logins(short);
+      const app = await enter('app@short.test', { resource: 'push' });
+      const romeo = await enter('romeo@short.test');
+      const jid = 'juliet@short.test';
+      const devices = [await enter(jid), await enter(jid)];
+      for (const device of devices) {
+        await device.asks('set', `<enable xmlns='${ns.carbons}'/>`);
+        await device.sends(`<enable xmlns='${ns.streamManagement}' resume='1'/>`);
+        await device.receives(e => e.is('enabled', ns.streamManagement));
+      }
+      await devices[0].asks('set', `<enable xmlns='${ns.push}' jid='${app.jid}' node='n'/>`);
+      const [phone] = devices;
+      for (const device of devices) device.drop();
+      await romeo.sends(`<message to='${jid}' type='chat' id='m1'><body>to both</body></message>`);
+      await romeo.sends(`<message to='${phone.jid}' type='chat' id='m2'><body>to one</body></message>`);
+      const account = Jid.parse(jid);
+      await until(() => short.hub.sessions.of(account).length === 0);
+      await until(() => Number(short.hub.store.prepare('SELECT count(*) AS n FROM offline').get()?.n) === 2);
+      const isNotice = (e: Element) => e.child('pubsub', ns.pubsub) !== null;
+      const counts: number[] = [];
+      while (!(counts.at(-1)! >= 2)) {
+        const request = await app.receives(isNotice);
+        counts.push(Number(summaryOf(request)['message-count']));
+        await app.sends(`<iq type='result' id='${request.attrs.id}' to='${request.attrs.from}'/>`);
+      }
+      await app.hasNot(isNotice);
+      assert.deepEqual(counts, [1, 2]);
+      await short.close();
     });
 
     for (const [what, end] of [

@@ -137,6 +137,55 @@ describe('personal eventing on one hub', () => {
     await paris.close();
   });
 
+  it('sends nothing again to a contact who only gets another name, and the nodes of a group to who joins it', async () => {
+    const benvolio = await hub.client('benvolio@hub.test');
+    await befriend(romeo, benvolio);
+    const inGroup = { access_model: 'roster', 'pubsub#roster_groups_allowed': 'Friends' };
+    await publish(romeo, `<item id='g'><x xmlns='urn:g'/></item>`, inGroup, undefined, 'urn:g');
+    await wants(benvolio, [tune, 'urn:g']);
+    await hearsOf(benvolio, tune);
+    const place = (inside: string) =>
+      romeo.asks(
+        'set',
+        `<query xmlns='jabber:iq:roster'><item jid='benvolio@hub.test' name='B'>${inside}</item></query>`,
+      );
+    await place('');
+    await benvolio.hasNot(e => eventOf(e) !== undefined);
+    await place('<group>Friends</group>');
+    assert.equal(eventOf(await hearsOf(benvolio, 'urn:g'))?.child('item')?.attrs.id, 'g');
+    const subscribe = `<pubsub xmlns='${ns.pubsub}'><subscribe node='urn:g' jid='${benvolio.jid}'/></pubsub>`;
+    assert.equal(conditionOf(await benvolio.asks('set', subscribe, 'romeo@hub.test')), 'result');
+    benvolio.inbox.length = 0;
+    await place('<group>Friends</group><group>Cousins</group>');
+    await benvolio.hasNot(e => eventOf(e) !== undefined);
+    await place('');
+    assert.equal(eventOf(await hearsOf(benvolio, 'urn:g'))?.attrs.subscription, 'none');
+    assert.equal(conditionOf(await items(benvolio, 'romeo@hub.test', 'urn:g')), 'not-authorized/not-in-roster-group');
+    await benvolio.close();
+  });
+
+  it('tells the other resources of the account what it published, also those that come later', async () => {
+    const nurse = await hub.client('angelica@hub.test');
+    const phone = await hub.client('angelica@hub.test', { resource: 'phone' });
+    await wants(phone, [tune], false);
+    const own = { access_model: 'whitelist' };
+    await publish(nurse, `<item id='w'><x xmlns='${tune}'/></item>`, own);
+    assert.equal(eventOf(await hearsOf(phone, tune))?.child('item')?.attrs.id, 'w');
+    await nurse.hasNot(e => eventOf(e) !== undefined);
+    await wants(nurse, [tune], false);
+    assert.equal(eventOf(await hearsOf(nurse, tune))?.child('item')?.attrs.id, 'w');
+    // Away and back: it is told again, as is everybody who comes.
+    await phone.sends(`<presence type='unavailable'/>`);
+    await wants(phone, [tune], false);
+    await hearsOf(phone, tune);
+    // Who does not want to hear any more hears nothing.
+    await wants(phone, [geoloc], false);
+    await publish(nurse, `<item id='v'><x xmlns='${tune}'/></item>`);
+    await hearsOf(nurse, tune);
+    await phone.hasNot(e => eventOf(e) !== undefined);
+    for (const client of [phone, nurse]) await client.close();
+  });
+
   it('tells nothing to those whom the account has blocked', async () => {
     const blocked = await hub.client('rosaline@hub.test');
     await wants(blocked, [tune], false);
@@ -238,5 +287,36 @@ describe('personal eventing over a server link', () => {
     assert.equal(conditionOf(await items(tybalt, 'romeo@montague.test', 'blog')), 'result');
     assert.match(conditionOf(await items(tybalt, 'romeo@montague.test')), /^not-authorized/);
     await tybalt.close();
+  });
+
+  it('tells an address no more that is gone for good', async () => {
+    const ghost = await partners.capulet.client('ghost@capulet.test');
+    const blog = () => items(ghost, 'romeo@montague.test', 'blog');
+    await ghost.asks(
+      'set',
+      `<pubsub xmlns='${ns.pubsub}'><subscribe node='blog' jid='${ghost.jid}'/></pubsub>`,
+      'romeo@montague.test',
+    );
+    await hearsOf(ghost, 'blog');
+    const event = `<event xmlns='${ns.pubsubEvent}'><items node='blog'/></event>`;
+    const gone = `<error type='cancel'><gone xmlns='${ns.stanzaErrors}'/></error>`;
+    await ghost.sends(`<message type='error' to='romeo@montague.test'>${event}${gone}</message>`);
+    await blog();
+    await publish(romeo, `<item id='3'><entry xmlns='urn:blog'/></item>`, {}, undefined, 'blog');
+    await blog();
+    assert.equal(
+      ghost.inbox.some(e => eventOf(e) !== undefined),
+      false,
+    );
+    await ghost.close();
+  });
+
+  it('tells a contact who comes while the account is away', async () => {
+    await juliet.close();
+    await romeo.close();
+    const back = await partners.capulet.client('juliet@capulet.test', { resource: 'back' });
+    await wants(back, [tune], false);
+    assert.equal(titleIn(await hearsOf(back, tune)), 'Over the wall');
+    await back.close();
   });
 });

@@ -208,9 +208,39 @@ for (const { name, start } of places) {
       await juliet.hasNot(says('unheard'));
       await juliet.sends('<presence><status>here</status></presence>');
       await romeo.receives(says('here'));
+      await juliet.receives(says('unheard'));
       await romeo.sends('<presence><status>heard</status></presence>');
       await juliet.receives(says('heard'));
       await close(romeo, juliet);
+    });
+
+    it('has capabilities the first time, and again when they change (XEP-0115 §8.4)', async () => {
+      const [romeo, juliet] = await friends();
+      const caps = (ver: string) => `<c xmlns='${ns.caps}' hash='sha-1' node='urn:test' ver='${ver}'/>`;
+      const verOf = (presence: Element) => presence.child('c', ns.caps)?.attrs.ver;
+      let changes = 0;
+      /** Romeo's next presence with this in it, as a client gets it: the capabilities in it. */
+      const seen = async (inner: string, client: Client) => {
+        await romeo.sends(`<presence><status>${++changes}</status>${inner}</presence>`);
+        return verOf(await client.receives(says(String(changes))));
+      };
+      assert.equal(await seen(caps('one'), juliet), 'one');
+      assert.equal(await seen(caps('one'), juliet), undefined);
+      assert.equal(await seen('', juliet), undefined);
+      // Who sees it for the first time gets them, although the client has not said them again.
+      const second = await place.client(bare(juliet));
+      const own = await place.client(bare(romeo));
+      const tybalt = await place.client(`tybalt${count}@${place.domains[1]}`);
+      await sees(tybalt, romeo);
+      for (const client of [second, own, tybalt]) assert.equal(verOf(await client.receives(from(romeo))), 'one');
+      await juliet.sends(`<presence type='probe' to='${romeo.jid}'/>`);
+      assert.equal(verOf(await juliet.receives(e => from(romeo)(e) && e.attrs.to === juliet.jid)), 'one');
+      for (const client of [juliet, second, own, tybalt])
+        assert.equal(await seen(caps('two'), client), client === juliet ? 'two' : undefined);
+      await romeo.sends(`<presence type='unavailable'/>`);
+      for (const client of [juliet, second, own, tybalt]) await client.receives(from(romeo, 'unavailable'));
+      assert.equal(await seen(caps('two'), juliet), 'two');
+      await close(romeo, juliet, second, own, tybalt);
     });
 
     it('of a kind that there is not is refused', async () => {

@@ -98,7 +98,12 @@ describe('avatars', () => {
   it('are taken away by a vCard without one, and hidden by a client that shows none', async () => {
     await romeo.sends(`<presence><x xmlns='${ns.vcardUpdate}'><photo/></x><status>bare</status></presence>`);
     const shy = await juliet.receives(e => e.childText('status') === 'bare');
-    assert.ok(shy);
+    assert.equal(hashIn(shy), '');
+    const face = sha1(png('three'));
+    await romeo.sends(`<presence to='${juliet.jid}'/>`);
+    await seen(juliet, romeo.jid, face);
+    await romeo.sends(`<presence><x xmlns='${ns.vcardUpdate}'/><status>again</status></presence>`);
+    await seen(juliet, romeo.jid, face);
     await romeo.asks('set', vcard(''));
     const event = eventOf(
       await juliet.receives(
@@ -219,6 +224,27 @@ describe('bookmarks', () => {
       ['c@rooms.test'],
     );
     assert.deepEqual(await stored(romeo), ['conference c@rooms.test C']);
+  });
+
+  it('that a node lets go of as it shrinks are gone from the old places as well', async () => {
+    for (const name of ['d', 'e']) {
+      await publish(
+        romeo,
+        ns.bookmarks,
+        `<item id='${name}@rooms.test'><conference xmlns='${ns.bookmarks}' name='${name}'/></item>`,
+      );
+    }
+    assert.equal((await stored(romeo)).length, 3);
+    const shrink = form(`${ns.pubsub}#node_config`, { max_items: '1' });
+    const configure = `<pubsub xmlns='${ns.pubsubOwner}'><configure node='${ns.bookmarks}'>${shrink}</configure></pubsub>`;
+    romeo.inbox.length = 0;
+    assert.equal(conditionOf(await romeo.asks('set', configure)), 'result');
+    const old = await romeo.receives(e => eventOf(e)?.attrs.node === ns.privateBookmarks);
+    const rooms = eventOf(old)?.child('item')?.child('storage', ns.privateBookmarks)?.all('conference') ?? [];
+    assert.deepEqual(
+      rooms.map(({ attrs }) => attrs.jid),
+      ['e@rooms.test'],
+    );
   });
 
   it('are nobody else’s business', async () => {

@@ -1,6 +1,7 @@
 // Requests to pubsub services made to break them, or to reach what is somebody else's.
 import assert from 'node:assert/strict';
-import { limits } from '../../src/modules/pubsub/node.ts';
+import { configForm } from '../../src/modules/pubsub/config.ts';
+import { limits, serviceDefaults } from '../../src/modules/pubsub/node.ts';
 import { ns } from '../../src/xmpp/namespaces.ts';
 import { conditionOf, form } from '../support/capable.ts';
 import type { Client } from '../support/client.ts';
@@ -21,6 +22,14 @@ const entity = [
 ];
 const owners = ['configure', 'default', 'delete', 'purge', 'subscriptions', 'affiliations'];
 const long = 'n'.repeat(3_000);
+/** A submitted form with all fields that there are, each with that value as often. */
+const filled = (value: string, times = 1) => {
+  const names = configForm(serviceDefaults).fields.map(field => field.var!);
+  const fields = [...names, 'pubsub#deliver', 'pubsub#allow', 'pubsub#node', 'pubsub#subscriber_jid']
+    .filter(name => name !== 'FORM_TYPE')
+    .map(name => `<field var='${name}'>${`<value>${value}</value>`.repeat(times)}</field>`.repeat(times));
+  return `<x xmlns='jabber:x:data' type='submit'>${fields.join('')}</x>`;
+};
 const insides: [string, string, string][] = [
   ['nothing', '', ''],
   ['an empty node', ` node=''`, ''],
@@ -41,6 +50,14 @@ const insides: [string, string, string][] = [
     ` node='secret'`,
     `<x xmlns='jabber:x:data' type='submit'><field/><field var='__proto__'><value>1</value></field></x>`,
   ],
+  ...['', '&lt;x/>', '-1', '99999999999999999999', 'max', '__proto__', long.slice(0, 1_100)].map(
+    (value): [string, string, string] => [
+      `a form full of ${value.slice(0, 20) || 'nothing'}`,
+      ` node='secret'`,
+      filled(value),
+    ],
+  ),
+  ['a form in which all stands often', ` node='secret'`, filled('1', 5)],
   ['a form of nothing', ` node='secret'`, `<x xmlns='jabber:x:data' type='odd'/>`],
 ];
 
@@ -76,7 +93,10 @@ describe('hostile pubsub requests', () => {
     for (const action of actions) {
       it(`are answered: ${action} of ${space}`, async () => {
         for (const [what, attrs, inside] of insides) {
-          const xml = `<pubsub xmlns='${space}'><${action}${attrs}>${inside}</${action}></pubsub>`;
+          const beside = inside.startsWith('<x')
+            ? ['publish-options', 'configure', 'options'].map(name => `<${name}>${inside}</${name}>`).join('')
+            : '';
+          const xml = `<pubsub xmlns='${space}'><${action}${attrs}>${inside}</${action}>${beside}</pubsub>`;
           for (const type of ['get', 'set'] as const) {
             for (const to of ['mallory@hub.test', 'juliet@hub.test', 'nobody@hub.test', 'pubsub.hub.test']) {
               const condition = conditionOf(await mallory.asks(type, xml, to));
@@ -122,6 +142,32 @@ describe('hostile pubsub requests', () => {
     const answer = await mallory.asks('get', `<pubsub xmlns='${ns.pubsub}'><items node='big0'/></pubsub>`);
     assert.ok(answer.toString().length < limits.pageSize + limits.payload);
     assert.ok(answer.child('pubsub', ns.pubsub)?.child('set', ns.resultSet));
+  });
+
+  it('find no more room at the service of the domain either', async () => {
+    const at = 'pubsub.hub.test';
+    const ask = (inside: string) => mallory.asks('set', `<pubsub xmlns='${ns.pubsub}'>${inside}</pubsub>`, at);
+    for (let i = 0; i < 8; i++) assert.equal(conditionOf(await ask(`<create node='big${i}'/>`)), 'result');
+    const payload = `<x xmlns='urn:x'>${'x'.repeat(limits.payload - 100)}</x>`;
+    let refused = '';
+    for (let i = 0; i < limits.accountSize / limits.payload + 2 && !refused; i++) {
+      const condition = conditionOf(
+        await ask(`<publish node='big${i % 8}'><item id='${i}'>${payload}</item></publish>`),
+      );
+      if (condition !== 'result') refused = condition;
+    }
+    assert.equal(refused, 'resource-constraint');
+  });
+
+  it('subscribe not without end', async () => {
+    const subscribe = (resource: number) =>
+      `<pubsub xmlns='${ns.pubsub}'><subscribe node='big0' jid='mallory@hub.test/${resource}'/></pubsub>`;
+    for (let i = 0; i < limits.subscriptionsOfOne; i++) {
+      assert.equal(conditionOf(await mallory.asks('set', subscribe(i), 'pubsub.hub.test')), 'result');
+    }
+    const one = await mallory.asks('set', subscribe(-1), 'pubsub.hub.test');
+    assert.equal(conditionOf(one), 'policy-violation/too-many-subscriptions');
+    assert.equal(one.child('error')?.attrs.type, 'wait');
   });
 
   it('hear nothing of capabilities that never come', async () => {

@@ -1,5 +1,6 @@
 // The pubsub service of a domain, request by request: what is answered to whom (XEP-0060 §5–§8).
 import assert from 'node:assert/strict';
+import { type ErrorType, type StanzaCondition, stanzaConditions } from '../../src/xmpp/errors.ts';
 import { ns } from '../../src/xmpp/namespaces.ts';
 import { conditionOf, eventOf, form, hearsOf } from '../support/capable.ts';
 import type { Client } from '../support/client.ts';
@@ -468,6 +469,14 @@ describe('the pubsub service of a domain', () => {
     ],
     ['making a node without a name', 'reader', 'set', asked(`<create/>`), 'result'],
     ['a foreigner making a node', 'foreigner', 'set', asked(`<create node='f'/>`), 'forbidden'],
+    ['a foreigner making a node that is there', 'foreigner', 'set', asked(`<create node='open'/>`), 'forbidden'],
+    [
+      'making a collection by its configuration',
+      'owner',
+      'set',
+      asked(`<create node='c'/><configure>${form(config, { node_type: 'collection' })}</configure>`),
+      'feature-not-implemented/unsupported:collections',
+    ],
     [
       'making a node with an unknown access model',
       'owner',
@@ -634,8 +643,20 @@ describe('the pubsub service of a domain', () => {
     ],
     ['something else', 'foreigner', 'get', `<query xmlns='jabber:iq:roster'/>`, 'service-unavailable'],
   ];
+  /** The type that the examples of the specification have beside a condition. */
+  const typeOf = (what: string, expected: string): ErrorType => {
+    const [condition, more] = expected.split('/');
+    if (more === 'not-subscribed' && condition === 'unexpected-request') {
+      return what.startsWith('options') ? 'modify' : 'cancel';
+    }
+    return stanzaConditions[condition as StanzaCondition];
+  };
   for (const [what, who, type, xml, expected] of cases) {
-    it(`answers ${what} with ${expected}`, async () => assert.equal(conditionOf(await ask(who, type, xml)), expected));
+    it(`answers ${what} with ${expected}`, async () => {
+      const answer = await ask(who, type, xml);
+      assert.equal(conditionOf(answer), expected);
+      if (expected !== 'result') assert.equal(answer.child('error')?.attrs.type, typeOf(what, expected));
+    });
   }
 
   it('tells what changed in part', async () => {

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import type { Element } from '../../src/xmpp/element.ts';
 import { Jid } from '../../src/xmpp/jid.ts';
 import { ns } from '../../src/xmpp/namespaces.ts';
+import { Stanza } from '../../src/xmpp/stanza.ts';
 import type { Client, ClientOptions } from '../support/client.ts';
 import { startTestHub, type TestHub } from '../support/hubs.ts';
 import { until } from '../support/until.ts';
@@ -304,13 +305,25 @@ describe('stream management', () => {
     await next.close();
   });
 
-  it('does not hold more than a thousand stanzas for a client that acknowledges none', async () => {
+  it('does not hold more than some thousand stanzas for a client that acknowledges none', async () => {
     const { jid, client } = await resumable();
-    const bodies = Array.from({ length: 1001 }, (_, n) => `flood ${n}`);
-    await romeo.sends(
-      bodies.map(body => `<message to='${client.jid}' type='headline'><body>${body}</body></message>`).join(''),
-    );
+    await romeo.sends(`<message to='${client.jid}' type='headline'/>`.repeat(6_001));
     assert.equal((await client.ends()).error?.condition, 'resource-constraint');
     assert.equal(hub.hub.sessions.of(Jid.parse(jid)).length, 0);
+  });
+
+  it('takes the presence of thousands of contacts at once', async () => {
+    const { jid, client } = await resumable();
+    const session = hub.hub.sessions.of(Jid.parse(jid))[0];
+    const presence = Stanza.of('presence', { from: Jid.parse('contact@hub.test/x'), to: session.jid });
+    for (let n = 0; n < 3_000; n++) session.send(presence);
+    let heard = 0;
+    while (heard < 3_000) {
+      const stanza = await client.receives(() => true);
+      if (stanza.name === 'r') await client.sends(`<a xmlns='${ns.streamManagement}' h='${heard}'/>`);
+      else heard++;
+    }
+    await client.hasNot(() => false);
+    await client.close();
   });
 });

@@ -5,18 +5,22 @@ import { conditionOf } from '../support/capable.ts';
 import type { Client } from '../support/client.ts';
 import { Component } from '../support/component.ts';
 import { startTestHub, type TestHub } from '../support/hubs.ts';
+import { startZones, type Zones } from '../support/zones.ts';
 
 const ping = `<ping xmlns='${ns.ping}'/>`;
 const secret = 'a secret of the component';
 
 describe('the rules of stanzas', () => {
+  let zones: Zones;
   let hub: TestHub;
   let romeo: Client;
   let juliet: Client;
   let component: Component;
   before(async () => {
+    zones = await startZones('');
     hub = await startTestHub(['hub.test'], {
-      yaml: `components: { gate.hub.test: { secret: ${secret} } }`,
+      yaml: `components: { gate.hub.test: { secret: ${secret} } }
+dns: { servers: ["${zones.server.host}:${zones.server.port}"] }`,
       listen: { component: '127.0.0.1:0' },
     });
     romeo = await hub.client('romeo@hub.test', { resource: 'orchard' });
@@ -26,6 +30,7 @@ describe('the rules of stanzas', () => {
   after(async () => {
     component.close();
     await hub.close();
+    await zones.close();
   });
 
   /** What is wrong, the attributes (but for the addresses), the payload. */
@@ -114,6 +119,47 @@ describe('the rules of stanzas', () => {
         assert.deepEqual([error.name, conditionOf(error)], [name, 'jid-malformed']);
       }
     }
+  });
+
+  it('the domain itself reads no messages and hears no presence', async () => {
+    for (const to of ['hub.test', 'hub.test/x']) {
+      for (const type of ['', 'normal', 'chat', 'groupchat', 'headline']) {
+        await romeo.sends(`<message to='${to}' id='d' type='${type || 'normal'}'><body>?</body></message>`);
+        const error = await romeo.receives(e => e.attrs.id === 'd');
+        assert.deepEqual([conditionOf(error), error.attrs.from], ['service-unavailable', to]);
+      }
+      await romeo.sends(`<message to='${to}' id='d' type='error'/>`);
+      for (const type of ['', 'unavailable', 'subscribe', 'subscribed', 'unsubscribe', 'unsubscribed', 'error']) {
+        await romeo.sends(`<presence to='${to}' id='d'${type && ` type='${type}'`}/>`);
+      }
+    }
+    await romeo.hasNot(e => e.attrs.id === 'd' || e.name === 'presence');
+  });
+
+  it('what is for no domain that there is comes back, but for what answers and for presence that ends', async () => {
+    for (const [name, type, inner] of [
+      ['message', 'chat', '<body>?</body>'],
+      ['presence', 'subscribe', ''],
+      ['presence', 'probe', ''],
+      ['iq', 'get', ping],
+      ['iq', 'set', ping],
+    ]) {
+      const to = `a@${name}-${type}.test`;
+      await romeo.sends(`<${name} to='${to}' id='n' type='${type}'>${inner}</${name}>`);
+      const error = await romeo.receives(e => e.attrs.type === 'error' && e.attrs.from === to);
+      assert.deepEqual([error.name, conditionOf(error)], [name, 'remote-server-not-found']);
+    }
+    for (const [name, type] of [
+      ['message', 'error'],
+      ['iq', 'result'],
+      ['iq', 'error'],
+      ['presence', 'error'],
+      ['presence', 'unavailable'],
+    ]) {
+      await romeo.sends(`<${name} to='a@silence.test' id='n' type='${type}'/>`);
+    }
+    await romeo.asks('get', ping, 'silence.test');
+    await romeo.hasNot(e => e.attrs.id === 'n');
   });
 
   it('a client may say who it is, by its full or its bare address, and nobody else', async () => {

@@ -1,6 +1,8 @@
 // Presence subscriptions as both sides see them, on one hub and over a link (RFC 6121 §3, §2.5.2).
 import assert from 'node:assert/strict';
+import { rostersOf } from '../../src/modules/rosters.ts';
 import type { Element } from '../../src/xmpp/element.ts';
+import { Jid } from '../../src/xmpp/jid.ts';
 import { ns } from '../../src/xmpp/namespaces.ts';
 import { conditionOf } from '../support/capable.ts';
 import type { Client } from '../support/client.ts';
@@ -226,8 +228,6 @@ for (const { name, start } of places) {
       await subscribe(romeo, juliet);
       // What a hub does that has lost its roster.
       const { hub } = place.hubOf(bare(romeo));
-      const { rostersOf } = await import('../../src/modules/rosters.ts');
-      const { Jid } = await import('../../src/xmpp/jid.ts');
       rostersOf(hub).forget(Jid.parse(bare(romeo)));
       await say(romeo, 'subscribe', bare(juliet));
       await romeo.receives(isPresence(bare(juliet), 'subscribed'));

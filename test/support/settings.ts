@@ -2,6 +2,7 @@
 import type { Client, ClientOptions } from './client.ts';
 import { startTestHub, type TestHub } from './hubs.ts';
 import { startPartners } from './partners.ts';
+import { startZones } from './zones.ts';
 
 export interface Place {
   /** The domains of the two who meet. */
@@ -32,11 +33,16 @@ export const places: readonly { name: string; start(yaml?: string): Promise<Plac
   {
     name: 'on one hub',
     async start(yaml = '') {
-      const hub = await startTestHub(['hub.test'], { yaml: `${common}\n${yaml}` });
+      const zones = await startZones('');
+      const dns = `dns: { servers: ["${zones.server.host}:${zones.server.port}"] }`;
+      const hub = await startTestHub(['hub.test'], { yaml: [common, dns, yaml].join('\n') });
       return place(
         ['hub.test', 'hub.test'],
         () => hub,
-        () => hub.close(),
+        async () => {
+          await hub.close();
+          await zones.close();
+        },
       );
     },
   },

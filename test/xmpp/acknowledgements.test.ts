@@ -121,4 +121,16 @@ describe('acknowledgements', () => {
     acknowledgements.whenAcknowledged(() => called.push('at once'));
     assert.equal(called.length, 3);
   });
+
+  describe('that nobody sends', () => {
+    const kept = (bursts: boolean) => {
+      const acks = new Acknowledgements('', 10);
+      let count = 0;
+      while (acks.keep(Stanza.of('message', {}), bursts)) count++;
+      return count;
+    };
+
+    it('is no more than the limit', () => assert.equal(kept(false), 10));
+    it('is more while the peer had no time to answer', () => assert.equal(kept(true), 60));
+  });
 });

@@ -1,5 +1,4 @@
 // From the body and the properties of a message to one notification: what happened, in whose calendar.
-
 import { type CalendarObject, type Entry, Unusable } from './entry.ts';
 import { addressOf, readICalendar } from './icalendar.ts';
 import { readXml } from './xml.ts';

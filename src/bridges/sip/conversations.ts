@@ -1,5 +1,6 @@
 // Messages across the bridge: one at a time and in order for each pair of people, with what comes back of each (RFC 7572).
 import { randomBytes } from 'node:crypto';
+import { toldOf } from '../../hub/failure.ts';
 import { el } from '../../xmpp/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import type { Jid } from '../../xmpp/jid.ts';
@@ -236,7 +237,7 @@ export class Conversations {
     } catch (error) {
       if (!(error instanceof StanzaError))
         port.log.warn({ err: error, to: to.domain }, 'a message was not sent to SIP');
-      const known = error instanceof StanzaError ? error : new StanzaError('internal-server-error');
+      const known = toldOf(error);
       if (saying.kind === 'words') await this.#around.tell(stanza.refuse(known));
       return false;
     }

@@ -1,5 +1,4 @@
 // Makes the engine that the configuration asks for.
-
 import { createDrachtio } from './drachtio.ts';
 import { createEmbedded } from './embedded.ts';
 import type { Engine } from './engine.ts';

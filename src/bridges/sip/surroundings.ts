@@ -1,5 +1,6 @@
 // What the parts of a SIP bridge share: the way to XMPP, the engine, the ledger, and what is counted.
 import { isIP } from 'node:net';
+import { toldOf } from '../../hub/failure.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import type { Stanza } from '../../xmpp/stanza.ts';
@@ -57,7 +58,7 @@ export class Surroundings {
     try {
       await this.port.receive(stanza);
     } catch (error) {
-      refused = error instanceof StanzaError ? error : new StanzaError('internal-server-error');
+      refused = toldOf(error);
     } finally {
       this.#underWay.delete(key);
     }

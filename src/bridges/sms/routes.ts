@@ -1,5 +1,4 @@
 // The ways out: the configured SMSCs together, and the SMSC account of each user who has one of their own.
-
 import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { connect as connectTls, rootCertificates } from 'node:tls';

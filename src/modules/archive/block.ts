@@ -32,7 +32,7 @@ export function encodeBlock(postings: Float64Array): Uint8Array {
     scratch.writeUIntLE(resource, end + 6, 6);
     end += 12;
   }
-  return Uint8Array.from(scratch.subarray(0, end));
+  return new Uint8Array(scratch.subarray(0, end));
 }
 
 /** Reads what `encodeBlock` wrote. */
@@ -52,7 +52,7 @@ export function decodeBlock(bytes: Uint8Array): Float64Array {
     }
     postings.push(place, position, addresses[2 * known], addresses[2 * known + 1]);
   }
-  return Float64Array.from(postings);
+  return new Float64Array(postings);
 }
 
 /** Seven bits a byte, the lowest first; the top bit says that more follow. */

@@ -7,28 +7,30 @@ import { stride } from './block.ts';
  */
 export class Generation {
   /** The journal's end when the generation began. */
-  readonly since: number;
+  since: number;
   /** Who is to be written yet. */
   due: Iterator<[string, Float64Array]> | null = null;
-  #numbers: Float64Array;
-  #before: Int32Array;
+  #numbers = new Float64Array(1024 * stride);
+  #before = new Int32Array(1024);
   #count = 0;
   /** Where the newest posting of each user stands. */
   readonly #last = new Map<string, { at: number }>();
 
-  /** `capacity`: for how many postings there is room without growing. */
-  constructor(since: number, capacity = 1024) {
+  constructor(since: number) {
     this.since = since;
-    this.#numbers = new Float64Array(capacity * stride);
-    this.#before = new Int32Array(capacity);
+  }
+
+  /** Empties it for another time: its memory is used again. */
+  restart(since: number): this {
+    this.since = since;
+    this.due = null;
+    this.#count = 0;
+    this.#last.clear();
+    return this;
   }
 
   get count(): number {
     return this.#count;
-  }
-
-  get capacity(): number {
-    return this.#before.length;
   }
 
   get users(): number {

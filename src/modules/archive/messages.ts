@@ -1,21 +1,11 @@
 // The archives of all users as they are kept: a journal of messages in the order of arrival, and an index for each user (XEP-0313 §3).
 import { createHash, createHmac, randomBytes } from 'node:crypto';
-import type { Journal, Store } from '../../hub/store.ts';
+import type { Store } from '../../hub/store.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import type { Stanza } from '../../xmpp/stanza.ts';
 import { type Posting, Postings } from './postings.ts';
-import {
-  type ArchivedRecord,
-  markRecord,
-  mostBytesOf,
-  ownersOf,
-  readRecord,
-  recipientsMark,
-  sendersMark,
-  stanzaOf,
-  unmarked,
-  writeRecord,
-} from './record.ts';
+import { ownersOf, recipientsMark, sendersMark, stanzaOf } from './record.ts';
+import { type FoundRecord, Records } from './records.ts';
 import { StableIds } from './stable-ids.ts';
 
 /**
@@ -26,15 +16,9 @@ const placesPerMs = 1024;
 
 const schema = ['CREATE TABLE archive_secret (secret BLOB NOT NULL)'];
 
-/** Messages wait for company before they are written, so long (in ms) and so many bytes; who must not lose any asks for `durable`. */
-const writeDelay = 10;
-const mostPending = 64 * 1024;
 const mostCached = 20_000;
 /** Blocks of an index that are removed at a time. */
 const removedAtOnce = 4;
-/** How much is read for a record before its length is known, in bytes; and at once where many are. */
-const usualRecord = 1024;
-const readAtOnce = 1024 * 1024;
 /** A segment of the journal is followed by another at this age in ms: what has become too old is removed by segments. */
 const segmentAge = 24 * 3600 * 1000;
 
@@ -64,36 +48,28 @@ export interface Added {
 export type Side = 'sender' | 'recipient';
 
 export class Messages {
-  readonly #journal: Journal;
+  readonly #records: Records;
   readonly #postings: Postings;
   readonly #secret: Uint8Array;
   readonly #ids: StableIds;
-  readonly #failed: (error: unknown) => void;
   readonly #contacts = new Map<string, { contact: number; resource: number }>();
   #last: number;
   /** Everything before this place is gone, whether it was removed already or not. */
   #oldest = 0;
-  /** Records that are not in the journal yet, the last one of them, and where it begins. */
-  readonly #pending = Buffer.allocUnsafeSlow(mostPending);
-  #length = 0;
   #newest: Added | null = null;
-  #newestAt = 0;
-  #later: NodeJS.Timeout | null = null;
-  /** What was added could not be kept: who asks next whether it was is told. */
-  #lost: unknown = null;
 
   /** `failed` is told when messages that nobody waits for could not be kept. */
   constructor(store: Store, failed: (error: unknown) => void = () => {}) {
-    this.#failed = failed;
-    this.#journal = store.journal('archive');
     this.#postings = new Postings(store);
+    const written = () => this.#postings.step(this.#records.end);
+    this.#records = new Records(store.journal('archive'), { written, failed });
     store.migrate('archive secret', schema);
     this.#secret = secretOf(store);
     this.#ids = new StableIds(createHash('sha256').update(this.#secret).digest().subarray(0, 16));
     const { position, newest } = this.#postings.progress;
     this.#last = newest;
     // A journal that lost its end in a crash goes on where nothing ever stood.
-    if (this.#journal.end < position) this.#journal.divide(position);
+    this.#records.skipTo(position);
     this.#recover(position);
   }
 
@@ -101,33 +77,29 @@ export class Messages {
   add(stanza: Stanza, side: Side): Added {
     const place = (this.#last = Math.max(this.#last + 1, Date.now() * placesPerMs));
     const salt = this.#ids.salt();
-    const at = this.#keep(stanza, side === 'sender' ? sendersMark : recipientsMark, place, salt);
+    const at = this.#records.add(stanza, side === 'sender' ? sendersMark : recipientsMark, place, salt);
     this.#index(stanza, side, place, at);
     return (this.#newest = { place, salt });
   }
 
   /** Puts a message that was added to its sender's archive into its recipient's as well. False: it is too late for that. */
   share(added: Added, stanza: Stanza): boolean {
-    if (this.#newest !== added || this.#length === 0) return false;
+    if (this.#newest !== added) return false;
     this.#newest = null;
-    markRecord(this.#pending, this.#newestAt, recipientsMark);
-    this.#index(stanza, 'recipient', added.place, this.#journal.end + this.#newestAt);
+    const position = this.#records.mark(recipientsMark);
+    if (position < 0) return false;
+    this.#index(stanza, 'recipient', added.place, position);
     return true;
   }
 
-  /** Resolves when all that was added is on the disk. */
-  async durable(): Promise<void> {
-    this.#write();
-    const lost = this.#lost;
-    this.#lost = null;
-    if (lost) throw lost;
-    await this.#journal.durable();
+  /** Resolves when all that was added is on the disk; rejects where some of it could not be kept. */
+  durable(): Promise<void> {
+    return this.#records.durable();
   }
 
   /** Writes the index as well, so that the next start need not. */
   async close(): Promise<void> {
-    this.#write();
-    this.#postings.flush(this.#journal.end);
+    this.#postings.flush(this.#records.end);
     await this.durable();
   }
 
@@ -174,45 +146,19 @@ export class Messages {
 
   /** Removes what is older than `time`, a portion at a time. True: there was nothing (more) to remove. */
   expire(time: number): boolean {
-    this.#write();
     this.#oldest = Math.max(this.#oldest, time * placesPerMs);
     this.#postings.note(this.#last);
-    const { segments, end } = this.#journal;
-    if (segments.length > 0) {
-      const behind = segments[1] ?? end;
-      const gone = this.#newestIn(segments[0], behind) < this.#oldest;
-      // Nothing of it is needed after a crash once the index is in the tables.
-      if (gone) this.#postings.flush(end);
-      if (gone) this.#journal.drop(behind);
-      if (gone) return false;
-      const begun = readRecord(this.#journal.read(segments[segments.length - 1], usualRecord), 0);
-      if (begun && begun.place < (Date.now() - segmentAge) * placesPerMs) this.#journal.divide();
-    }
+    // Nothing of a segment is needed after a crash once the index is in the tables.
+    const removing = () => this.#postings.flush(this.#records.end);
+    if (this.#records.removeOldest(this.#oldest, (Date.now() - segmentAge) * placesPerMs, removing)) return false;
     return this.#postings.expire(this.#oldest, removedAtOnce);
   }
 
   /** Removes a user's archive, a portion at a time. True: nothing is left. */
   forget(user: Jid): boolean {
-    this.#write();
     const removed = this.#postings.remove(user.bare.toString(), removedAtOnce);
-    for (const { position } of removed) this.#erase(user, position);
+    for (const { position } of removed) this.#records.erase(user, position);
     return removed.length === 0;
-  }
-
-  /** Takes a record away from a user; the other end of the message keeps what it shares with this one. */
-  #erase(user: Jid, position: number): void {
-    const bytes = this.#bytesAt(position);
-    const record = readRecord(bytes, 0);
-    const stanza = record && stanzaOf(bytes, 0, record.length);
-    if (!stanza) return;
-    const own = ownersOf(stanza, record.marks).filter(owner => owner.user.equals(user.bare));
-    this.#journal.overwrite(
-      position,
-      unmarked(
-        bytes,
-        own.reduce((marks, { mark }) => marks | mark, 0),
-      ),
-    );
   }
 
   *#selected(user: Jid, selection: Selection, backwards: boolean): Generator<Posting> {
@@ -238,64 +184,10 @@ export class Messages {
   }
 
   #read({ place, position }: Posting): (ArchivedMessage & Added) | null {
-    const bytes = this.#bytesAt(position);
-    const record = readRecord(bytes, 0);
-    // Where messages were lost in a crash, the index may know of what is not there.
-    if (record?.place !== place) return null;
-    const stanza = stanzaOf(bytes, 0, record.length);
-    const { salt } = record;
-    return (
-      stanza && { id: this.#ids.seal(salt, place), salt, place, at: new Date(Math.floor(place / placesPerMs)), stanza }
-    );
-  }
-
-  /** The bytes of the record at a position, if there is one. */
-  #bytesAt(position: number): Uint8Array {
-    this.#write();
-    const bytes = this.#journal.read(position, usualRecord);
-    const length = readRecord(bytes, 0)?.length ?? 0;
-    return length <= bytes.length ? bytes.subarray(0, length) : this.#journal.read(position, length);
-  }
-
-  /** Adds a record to what is pending, and returns the position that it will have. */
-  #keep(stanza: Stanza, marks: number, place: number, salt: number): number {
-    let end = writeRecord(this.#pending, this.#length, marks, place, salt, stanza);
-    if (end < 0) {
-      this.#write();
-      end = writeRecord(this.#pending, 0, marks, place, salt, stanza);
-    }
-    if (end < 0) return this.#keepLarge(stanza, marks, place, salt);
-    this.#newestAt = this.#length;
-    this.#length = end;
-    this.#later ??= setTimeout(() => this.#write(), writeDelay);
-    return this.#journal.end + this.#newestAt;
-  }
-
-  #keepLarge(stanza: Stanza, marks: number, place: number, salt: number): number {
-    const bytes = Buffer.allocUnsafe(mostBytesOf(stanza));
-    const position = this.#journal.end;
-    this.#append(bytes.subarray(0, writeRecord(bytes, 0, marks, place, salt, stanza)));
-    return position;
-  }
-
-  /** Writes what is pending. */
-  #write(): void {
-    if (this.#later) clearTimeout(this.#later);
-    this.#later = null;
-    if (this.#length === 0) return;
-    const length = this.#length;
-    this.#length = 0;
-    this.#append(this.#pending.subarray(0, length));
-  }
-
-  #append(bytes: Uint8Array): void {
-    try {
-      this.#journal.append(bytes);
-      this.#postings.step(this.#journal.end);
-    } catch (error) {
-      if (this.#lost === null) this.#failed(error);
-      this.#lost = error;
-    }
+    const record = this.#records.read(position, place);
+    if (!record) return null;
+    const { salt, stanza } = record;
+    return { id: this.#ids.seal(salt, place), salt, place, at: new Date(Math.floor(place / placesPerMs)), stanza };
   }
 
   #index({ from, to }: Stanza, side: Side, place: number, position: number): void {
@@ -307,57 +199,21 @@ export class Messages {
 
   /** Finds what is in the journal from a position on and not in the index: the process was killed. */
   #recover(since: number): void {
-    const { segments, end } = this.#journal;
     const known = new Map<string, number>();
-    for (const [n, begin] of segments.entries()) {
-      const behind = segments[n + 1] ?? end;
-      let whole = Math.max(begin, since);
-      for (const { record, bytes, at, position } of this.#records(whole, behind)) {
-        whole = position + record.length;
-        this.#last = Math.max(this.#last, record.place);
-        const stanza = stanzaOf(bytes, at, record.length);
-        if (stanza) this.#recoverRecord(known, record, position, stanza);
-      }
-      // Behind a torn end nothing would be found again.
-      if (whole < behind) this.#journal.divide();
+    for (const record of this.#records.since(since)) {
+      this.#last = Math.max(this.#last, record.place);
+      const stanza = stanzaOf(record.bytes, record.at, record.length);
+      if (stanza) this.#recoverRecord(known, record, stanza);
     }
   }
 
-  #recoverRecord(known: Map<string, number>, { place, marks }: ArchivedRecord, position: number, stanza: Stanza): void {
+  #recoverRecord(known: Map<string, number>, { place, marks, position }: FoundRecord, stanza: Stanza): void {
     for (const { user, contact } of ownersOf(stanza, marks)) {
       const name = user.toString();
       if (!known.has(name)) known.set(name, this.#postings.newest(name));
       if (place <= known.get(name)!) continue;
       const hashes = this.#hashesOf(contact);
       this.#postings.add(name, place, position, hashes.contact, hashes.resource);
-    }
-  }
-
-  #newestIn(from: number, behind: number): number {
-    let newest = 0;
-    for (const { record } of this.#records(from, behind)) newest = Math.max(newest, record.place);
-    return newest;
-  }
-
-  /** The whole records of a segment, from a position on. */
-  *#records(
-    from: number,
-    behind: number,
-  ): Generator<{ record: ArchivedRecord; bytes: Uint8Array; at: number; position: number }> {
-    let position = from;
-    while (position < behind) {
-      let bytes = this.#journal.read(position, readAtOnce);
-      const first = readRecord(bytes, 0);
-      if (first && first.length > bytes.length) bytes = this.#journal.read(position, first.length);
-      let at = 0;
-      for (;;) {
-        const record = readRecord(bytes, at);
-        if (record === null || at + record.length > bytes.length) break;
-        yield { record, bytes, at, position: position + at };
-        at += record.length;
-      }
-      if (at === 0) return;
-      position += at;
     }
   }
 

@@ -41,6 +41,8 @@ export class Postings {
   #young: Generation;
   /** It is being written, some users at each step. */
   #old: Generation | null = null;
+  /** It was written, and is young again next. */
+  #spare: Generation | null = null;
   /** Some were not kept: what the tables lack begins before them. */
   #incomplete = false;
 
@@ -85,7 +87,8 @@ export class Postings {
   #age(position: number): Generation {
     this.#old = this.#young;
     this.#old.due = this.#old.all();
-    this.#young = new Generation(position, Math.min(this.#old.capacity, mostInGeneration));
+    this.#young = this.#spare?.restart(position) ?? new Generation(position);
+    this.#spare = null;
     return this.#old;
   }
 
@@ -112,7 +115,10 @@ export class Postings {
     }
     this.#store.durable().then(
       () => {
-        if (this.#old === old) this.#old = null;
+        if (this.#old !== old) return;
+        this.#old = null;
+        // One that the store made grow is let go of.
+        if (old.count < 2 * mostInGeneration) this.#spare = old;
       },
       () => {
         if (this.#old === old) old.due = old.all();

@@ -47,6 +47,13 @@ export async function takeAnswer(host: Host, message: Stanza): Promise<boolean> 
   return true;
 }
 
+/** Those whose subscription to a node waits for an owner's word. */
+export function pendingAt(host: Host, node: Node): Jid[] {
+  return [...host.nodes.subscriptions(node).values()]
+    .filter(({ state }) => state === 'pending')
+    .map(({ jid }) => Jid.parse(jid));
+}
+
 /** Approves or denies a pending subscription, if there is one. */
 export async function decide(host: Host, node: Node, subscriber: Jid, allow: boolean): Promise<void> {
   const jid = subscriber.toString();

@@ -4,7 +4,7 @@ import { StanzaError } from '../../xmpp/errors.ts';
 import { type Field, type FieldType, type Form, type FormValues, formElement } from '../../xmpp/form.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { ns } from '../../xmpp/namespaces.ts';
-import { refusal } from './errors.ts';
+import { refusal, unsupported } from './errors.ts';
 import { accessModels, limits, type NodeConfig, publishModels } from './node.ts';
 
 export const nodeConfigForm = `${ns.pubsub}#node_config`;
@@ -161,26 +161,29 @@ const fields: { readonly [K in keyof NodeConfig]: FieldSpec<NodeConfig[K]> } = {
 const keys = Object.keys(fields) as (keyof NodeConfig)[];
 const byName = new Map(keys.map(key => [`pubsub#${fields[key].name}`, key]));
 
-/** The one type there is: clients that set it look for the field first. */
+/** Collections are not made here. */
 const nodeType: Field = {
   var: 'pubsub#node_type',
   type: 'list-single',
-  label: 'What the node holds: items',
+  label: 'The kind of node',
   value: 'leaf',
   options: [{ value: 'leaf' }],
 };
 
-/**
- * The form that an owner fills in, or the result that tells of a configuration. `groups` are the roster groups that
- * there are to choose from.
- */
+/** The form that an owner fills in. `groups` are the roster groups that there are to choose from. */
 export function configForm(config: NodeConfig, groups: readonly string[] = []): Form {
   const all = keys.map(key => field(config, key, key === 'rosterGroups' ? groups : fields[key].options));
   return { fields: [{ var: 'FORM_TYPE', type: 'hidden', value: nodeConfigForm }, nodeType, ...all] };
 }
 
-export function configFormElement(type: 'form' | 'result', config: NodeConfig, groups?: readonly string[]): Element {
-  return formElement(type, configForm(config, groups));
+/** What anybody who may subscribe is told of a configuration: the names of an owner's roster groups stay with owners. */
+export function publicFields(config: NodeConfig): Field[] {
+  const shown = keys.filter(key => key !== 'rosterGroups').map(key => field(config, key, undefined));
+  return [nodeType, ...shown].map(({ var: name, type, value }) => ({ var: name, type, value }));
+}
+
+export function configFormElement(config: NodeConfig, groups: readonly string[]): Element {
+  return formElement('form', configForm(config, groups));
 }
 
 /** What is chosen stands among the options (XEP-0004 §3.3). */
@@ -193,7 +196,8 @@ function field<K extends keyof NodeConfig>(config: NodeConfig, key: K, offered: 
 
 /**
  * The configuration with what a submitted form changes; fields that it leaves out stay (XEP-0004 §3.2), unknown ones
- * are passed over. Throws a StanzaError `not-acceptable`, or `bad-request` for the form of something else.
+ * are passed over. Throws a StanzaError: `not-acceptable`, `bad-request` for the form of something else, and
+ * `feature-not-implemented` for a node that is no leaf (XEP-0248 §7.1).
  */
 export function configured(config: NodeConfig, values: FormValues, formType = nodeConfigForm): NodeConfig {
   checkFormType(values, formType);
@@ -201,7 +205,7 @@ export function configured(config: NodeConfig, values: FormValues, formType = no
   for (const [name, value] of values) {
     const key = byName.get(name);
     if (key) set(next, key, value);
-    else if (name === 'pubsub#node_type' && value[0] !== 'leaf') throw bad('node_type', 'leaf');
+    else if (name === nodeType.var && value[0] !== 'leaf') throw unsupported('collections');
   }
   return next;
 }
@@ -213,7 +217,7 @@ export function configured(config: NodeConfig, values: FormValues, formType = no
 export function withOptions(config: NodeConfig, values: FormValues): { config: NodeConfig; met: boolean } {
   const next = configured(config, values, publishOptionsForm);
   for (const name of values.keys()) {
-    if (name !== 'FORM_TYPE' && !byName.has(name) && name !== 'pubsub#node_type') {
+    if (name !== 'FORM_TYPE' && !byName.has(name) && name !== nodeType.var) {
       throw refusal('conflict', 'precondition-not-met', `${name.slice(0, 100)} is not known here`);
     }
   }

@@ -2,11 +2,13 @@
 import { randomBytes } from 'node:crypto';
 import { hubOrigin } from '../../hub/router.ts';
 import { type Element, el } from '../../xmpp/element.ts';
+import { type Field, formElement } from '../../xmpp/form.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { ns } from '../../xmpp/namespaces.ts';
 import { parseElement } from '../../xmpp/payload.ts';
 import { Stanza } from '../../xmpp/stanza.ts';
-import { configFormElement } from './config.ts';
+import { nodeConfigForm, publicFields } from './config.ts';
+import { fanOutOf } from './fan-out.ts';
 import type { Host } from './host.ts';
 import type { Item, Node } from './node.ts';
 
@@ -24,13 +26,13 @@ function typeOf({ config }: Node): string | undefined {
   return config.notificationType === 'headline' ? 'headline' : undefined;
 }
 
-/** Sends a message to each of them; all copies share the payload. */
+/** Sends a message to a few; all copies share the payload. */
 export function sendTo(host: Host, message: Stanza, recipients: Iterable<Jid>): void {
   for (const to of recipients) void host.hub.router.route(message.withTo(to), hubOrigin);
 }
 
-function tell(host: Host, node: Node, child: Element): void {
-  if (node.config.deliverNotifications) sendTo(host, eventOf(host, node, child), host.recipients(node));
+function tell(host: Host, node: Node, child: Element, recipients = host.recipients(node)): void {
+  if (node.config.deliverNotifications) fanOutOf(host.hub).send(node, eventOf(host, node, child), recipients);
 }
 
 /** Whether items say who published them: where that is not the owners' business alone (XEP-0060 §7.1.2.3). */
@@ -60,14 +62,16 @@ export function tellPurged(host: Host, node: Node): void {
   tell(host, node, el('purge', ns.pubsubEvent, { node: node.name }));
 }
 
-/** Before the node goes: those whose subscription is pending learn of it as well (XEP-0060 §8.4.2). */
-export function tellDeleted(host: Host, node: Node, redirect: string): void {
+/** A node is gone, and with it the knowledge of whom to tell: they come along. */
+export function tellDeleted(host: Host, node: Node, redirect: string, recipients: Iterable<Jid>): void {
   const more = redirect ? el('redirect', ns.pubsubEvent, { uri: redirect }) : null;
-  tell(host, node, el('delete', ns.pubsubEvent, { node: node.name }, more));
+  tell(host, node, el('delete', ns.pubsubEvent, { node: node.name }, more), recipients);
 }
 
 export function tellConfigured(host: Host, node: Node): void {
-  const form = node.config.deliverPayloads ? configFormElement('result', node.config) : null;
+  const formType: Field = { var: 'FORM_TYPE', type: 'hidden', value: nodeConfigForm };
+  const fields = [formType, ...publicFields(node.config)];
+  const form = node.config.deliverPayloads ? formElement('result', { fields }) : null;
   tell(host, node, el('configuration', ns.pubsubEvent, { node: node.name }, form));
 }
 
@@ -97,6 +101,15 @@ export function tellAffiliation(host: Host, node: Node, jid: Jid, affiliation: s
     el('pubsub', ns.pubsub, {}, child),
   );
   void host.hub.router.route(message, hubOrigin);
+}
+
+/** An event came back: those who are gone for good are subscribed no more (XEP-0060 §12.4). */
+export function dropGone(host: Host, error: Stanza): void {
+  const condition = error.child('error', ns.client);
+  const gone = condition?.child('gone', ns.stanzaErrors) ?? condition?.child('item-not-found', ns.stanzaErrors);
+  const name = error.child('event', ns.pubsubEvent)?.all()[0]?.attrs.node;
+  const node = gone && name ? host.nodes.get(host.address, name) : undefined;
+  if (node && error.from) host.nodes.unsubscribe(node, error.from.toString());
 }
 
 const lastEvents = new WeakMap<Node, { id: string; at: number; message: Stanza }>();

@@ -37,10 +37,13 @@ export function affiliationOf(host: Host, node: Node, who: Jid): Affiliation {
 export function factsOf(host: Host, node: Node, who: Jid): Facts {
   const { accessModel: model, rosterGroups } = node.config;
   const affiliation = affiliationOf(host, node, who);
-  const facts: Facts = {
+  const facts = {
     model,
     affiliation,
-    subscription: subscriptionOf(host, node, who),
+    // Few decisions ask for it, and it can take a walk through all of them.
+    get subscription() {
+      return subscriptionOf(host, node, who);
+    },
     seesPresence: false,
     inGroup: false,
   };

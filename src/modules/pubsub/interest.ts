@@ -22,9 +22,10 @@ interface Watcher extends Known {
 const nothing: Wanted = new Set();
 const noWatchers: ReadonlyMap<string, Watcher> = new Map();
 const known = Symbol('wanted nodes');
-/** Resources that share their presence with one account, and with all. */
-const mostOfOne = 2_000;
-const mostInAll = 200_000;
+/** The most resources that are remembered for sharing their presence with one account, and with all. */
+const most = { ofOne: 2_000, inAll: 200_000 };
+/** What of that strangers can take, so that there is room for contacts. */
+const shareOfStrangers = 0.5;
 
 export interface InterestEvents {
   /** Whether an account has any nodes: strangers are remembered for nobody else. */
@@ -40,11 +41,13 @@ export class Interests {
   readonly #events: InterestEvents;
   readonly #wantedOf = new WeakMap<Features, Wanted>();
   readonly #watchers = new Map<string, Map<string, Watcher>>();
+  readonly #most: typeof most;
   #count = 0;
 
-  constructor(hub: Hub, events: InterestEvents) {
+  constructor(hub: Hub, events: InterestEvents, limits = most) {
     this.#hub = hub;
     this.#events = events;
+    this.#most = limits;
   }
 
   /** Follows presence from now on, for the module that is starting. */
@@ -114,15 +117,16 @@ export class Interests {
     const owner = to.bare;
     const subscribed = rostersOf(this.#hub).item(owner, from)?.from === true;
     if (subscribed ? origin.kind === 'session' : !this.#events.hasNodes(owner)) return;
-    this.#watcherShows(owner, from, tag);
+    this.#watcherShows(owner, from, tag, subscribed ? 1 : shareOfStrangers);
   }
 
-  #watcherShows(owner: Jid, jid: Jid, tag: CapsTag): void {
+  #watcherShows(owner: Jid, jid: Jid, tag: CapsTag, share: number): void {
     const key = owner.toString();
     const of = this.#watchers.get(key) ?? new Map<string, Watcher>();
     const before = of.get(jid.toString());
     if (before && same(before.tag, tag)) return;
-    if (!before && (of.size >= mostOfOne || this.#count >= mostInAll)) return;
+    const { ofOne, inAll } = this.#most;
+    if (!before && (of.size >= ofOne * share || this.#count >= inAll * share)) return;
     const now: Watcher = { jid, tag, wanted: before?.wanted ?? nothing };
     if (!before) this.#count++;
     of.set(jid.toString(), now);

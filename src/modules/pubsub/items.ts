@@ -74,6 +74,7 @@ export class Items {
     const rows = this.#store
       .prepare('SELECT seq, item, size FROM pubsub_items WHERE node = ? ORDER BY seq DESC LIMIT -1 OFFSET ?')
       .all(node.id, most);
+    this.#last.delete(node);
     for (const row of rows) {
       this.#store.prepare('DELETE FROM pubsub_items WHERE seq = ?').run(row.seq);
       this.#grow(node, -Number(row.size));

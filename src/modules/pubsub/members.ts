@@ -114,7 +114,7 @@ async function setAffiliations(call: Call): Promise<null> {
   const { host, action } = call;
   const node = ownedNode(call);
   const entries = entriesIn(action, 'affiliation');
-  const named = entries.map(({ attrs }) => attrs.jid);
+  const named = entries.flatMap(entry => jidIn(entry)?.bare.toString() ?? []);
   if (new Set(named).size !== named.length) throw new StanzaError('bad-request', 'each JID stands there once');
   const wrong: Element[] = [];
   for (const entry of entries) {

@@ -45,7 +45,7 @@ export const limits = {
   payload: 128 * 1024,
   /** All payloads of a node together. */
   nodeSize: 8 * 1024 * 1024,
-  /** All payloads of an account's nodes together. */
+  /** All payloads of an account's nodes, or at a domain's service of one creator's nodes, together. */
   accountSize: 16 * 1024 * 1024,
   /** Nodes of an account, or at a domain's service those of one creator. */
   nodes: 200,
@@ -54,6 +54,8 @@ export const limits = {
   subscriptions: 5_000,
   /** Subscriptions to one node under one bare JID. */
   subscriptionsOfOne: 20,
+  /** Subscriptions to all nodes of a service under one bare JID. */
+  subscriptionsThere: 1_000,
   affiliations: 2_000,
   /** What one answer holds at most. */
   page: 200,

@@ -2,7 +2,7 @@
 import type { Hub } from '../../hub/module.ts';
 import type { Row, Store } from '../../hub/store.ts';
 import { Items } from './items.ts';
-import type { Affiliation, Node, NodeConfig, Subscription } from './node.ts';
+import { type Affiliation, type Node, type NodeConfig, type Subscription, serviceDefaults } from './node.ts';
 
 const schema = [
   `CREATE TABLE pubsub_nodes (
@@ -33,14 +33,17 @@ const none: ReadonlyMap<string, Node> = new Map();
 export class Nodes {
   readonly items: Items;
   readonly #store: Store;
+  readonly #most: number;
   /** The services that have any nodes, so that most accounts cost one look-up. */
   readonly #used: Set<string>;
   readonly #cache = new Map<string, Map<string, Node>>();
   readonly #members = new WeakMap<Node, Members>();
 
-  constructor(store: Store) {
+  /** Keeps the nodes of `most` services at hand. */
+  constructor(store: Store, most = mostCached) {
     store.migrate('pubsub', schema);
     this.#store = store;
+    this.#most = most;
     this.items = new Items(store);
     this.#used = new Set(
       store
@@ -59,7 +62,12 @@ export class Nodes {
   of(service: string): ReadonlyMap<string, Node> {
     if (!this.#used.has(service)) return none;
     const known = this.#cache.get(service);
-    if (known) return known;
+    if (known) {
+      // What was used last is forgotten last.
+      this.#cache.delete(service);
+      this.#cache.set(service, known);
+      return known;
+    }
     const nodes = new Map<string, Node>();
     for (const row of this.#store
       .prepare('SELECT * FROM pubsub_nodes WHERE service = ? ORDER BY id')
@@ -67,7 +75,7 @@ export class Nodes {
       const node = nodeOf(row);
       nodes.set(node.name, node);
     }
-    if (this.#cache.size >= mostCached) this.#cache.delete(this.#cache.keys().next().value!);
+    if (this.#cache.size >= this.#most) this.#cache.delete(this.#cache.keys().next().value!);
     this.#cache.set(service, nodes);
     return nodes;
   }
@@ -135,11 +143,11 @@ export class Nodes {
     }
   }
 
-  /** The affiliations of a bare JID with the nodes of a service. */
+  /** The affiliations of a bare JID with the nodes of a service, its own nodes first; not more than a thousand. */
   affiliationsOf(service: string, bare: string): { node: string; affiliation: Affiliation }[] {
     const rows = this.#store.prepare(
       `SELECT name, affiliation FROM pubsub_affiliations JOIN pubsub_nodes ON id = node
-       WHERE jid = ? AND service = ? ORDER BY node LIMIT 1000`,
+       WHERE jid = ? AND service = ? ORDER BY affiliation <> 'owner', node LIMIT 1000`,
     );
     return rows
       .all(bare, service)
@@ -164,6 +172,13 @@ export class Nodes {
     this.#store.prepare('DELETE FROM pubsub_subscriptions WHERE node = ? AND jid = ?').run(node.id, jid);
   }
 
+  countSubscriptionsOf(service: string, bare: string): number {
+    const count = this.#store.prepare(
+      'SELECT count(*) AS n FROM pubsub_subscriptions JOIN pubsub_nodes ON id = node WHERE bare = ? AND service = ?',
+    );
+    return Number(count.get(bare, service)?.n);
+  }
+
   /** The subscriptions of a bare JID, under any of its resources, to the nodes of a service. */
   subscriptionsOf(service: string, bare: string): { node: string; subscription: Subscription }[] {
     const rows = this.#store.prepare(
@@ -173,9 +188,23 @@ export class Nodes {
     return rows.all(bare, service).map(row => ({ node: String(row.name), subscription: subscriptionOf(row) }));
   }
 
-  /** Forgets an account: its nodes, and its part in the nodes of others. */
+  /** The nodes that nobody else owns; those that an account has by being one are not among them. */
+  ownedOnlyBy(bare: string): Node[] {
+    const rows = this.#store.prepare(
+      `SELECT service, name FROM pubsub_affiliations AS own JOIN pubsub_nodes ON id = node
+       WHERE jid = ? AND affiliation = 'owner' AND NOT EXISTS (SELECT 1 FROM pubsub_affiliations AS others
+         WHERE others.node = own.node AND others.affiliation = 'owner' AND others.jid <> own.jid)`,
+    );
+    return rows.all(bare).flatMap(row => this.get(String(row.service), String(row.name)) ?? []);
+  }
+
+  /** Removes all nodes of a service. */
+  removeAll(service: string): void {
+    for (const node of [...this.of(service).values()]) this.remove(node);
+  }
+
+  /** Forgets the part that somebody has in the nodes of others. */
   forget(bare: string): void {
-    for (const node of [...this.of(bare).values()]) this.remove(node);
     const others = this.#store.prepare(
       `SELECT DISTINCT service, name FROM pubsub_nodes WHERE id IN (
          SELECT node FROM pubsub_subscriptions WHERE bare = ?1 UNION SELECT node FROM pubsub_affiliations WHERE jid = ?1)`,
@@ -206,9 +235,9 @@ export class Nodes {
 const ofStore = new WeakMap<Store, Nodes>();
 
 /** The nodes of all services of a hub. */
-export function nodesOf(hub: Hub): Nodes {
-  let nodes = ofStore.get(hub.store);
-  if (!nodes) ofStore.set(hub.store, (nodes = new Nodes(hub.store)));
+export function nodesOf({ store }: Pick<Hub, 'store'>): Nodes {
+  let nodes = ofStore.get(store);
+  if (!nodes) ofStore.set(store, (nodes = new Nodes(store)));
   return nodes;
 }
 
@@ -225,7 +254,8 @@ function nodeOf(row: Row): Node {
     name: String(row.name),
     creator: String(row.creator),
     created: Number(row.created),
-    config: JSON.parse(String(row.config)) as NodeConfig,
+    // What a version before this one kept lacks the options that came since.
+    config: { ...serviceDefaults, ...(JSON.parse(String(row.config)) as NodeConfig) },
   };
 }
 

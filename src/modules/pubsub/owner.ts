@@ -5,6 +5,7 @@ import { StanzaError } from '../../xmpp/errors.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { ns } from '../../xmpp/namespaces.ts';
 import { rostersOf } from '../rosters.ts';
+import { pendingAt } from './approval.ts';
 import { configFormElement, configured } from './config.ts';
 import { refusal, unsupported } from './errors.ts';
 import { forgetLast, sendLast, tellConfigured, tellDeleted, tellPurged } from './events.ts';
@@ -21,11 +22,11 @@ export const ownerCases: UseCases = {
   'get default': ({ host, from, action }) => {
     const { type = 'leaf' } = action.attrs;
     if (type !== 'leaf') throw unsupported('collections');
-    return owner(el('default', ns.pubsubOwner, {}, configFormElement('form', host.defaults, groupsOf(host, from))));
+    return owner(el('default', ns.pubsubOwner, {}, configFormElement(host.defaults, groupsOf(host, from))));
   },
   'get configure': call => {
     const node = ownedNode(call);
-    const form = configFormElement('form', node.config, groupsOf(call.host, call.from));
+    const form = configFormElement(node.config, groupsOf(call.host, call.from));
     return owner(el('configure', ns.pubsubOwner, { node: node.name }, form));
   },
   'set configure': configure,
@@ -47,8 +48,16 @@ function groupsOf({ hub }: Host, owner: Jid): string[] {
 
 /** Throws the StanzaError that forbids somebody to make another node there. */
 export function checkNewNode(host: Host, who: Jid, name: string): void {
+  checkCreator(host, who, name);
+  checkNodeCount(host, who);
+}
+
+function checkCreator(host: Host, who: Jid, name: string): void {
   const refused = host.refuseCreator(who, name);
   if (refused) throw refused;
+}
+
+function checkNodeCount(host: Host, who: Jid): void {
   const creator = who.bare.toString();
   if (
     host.nodes.of(host.address).size >= limits.serviceNodes ||
@@ -60,11 +69,12 @@ export function checkNewNode(host: Host, who: Jid, name: string): void {
 
 async function create({ host, from, pubsub, action }: Call): Promise<Element | null> {
   const wanted = nameOf(action);
-  if (wanted && host.nodes.get(host.address, wanted)) throw new StanzaError('conflict', 'there is such a node already');
+  const name = wanted || randomBytes(12).toString('base64url');
+  checkCreator(host, from, name);
+  if (host.nodes.get(host.address, name)) throw new StanzaError('conflict', 'there is such a node already');
   const { type = 'leaf' } = action.attrs;
   if (type !== 'leaf') throw unsupported('collections');
-  const name = wanted || randomBytes(12).toString('base64url');
-  checkNewNode(host, from, name);
+  checkNodeCount(host, from);
   const node = host.nodes.create(host.address, name, from.bare.toString(), newConfig(host.defaults, pubsub, action));
   if (!host.implied(node, from)) host.nodes.affiliate(node, from.bare.toString(), 'owner');
   await host.hub.store.durable();
@@ -91,17 +101,24 @@ async function configure(call: Call): Promise<null> {
   const values = submitted(action);
   if (!values) return null;
   const before = node.config;
-  host.nodes.configure(node, configured(before, values));
+  const next = configured(before, values);
+  const opens = before.accessModel !== next.accessModel || String(before.rosterGroups) !== String(next.rosterGroups);
+  const reached = opens ? addresses(host.recipients(node)) : null;
+  host.nodes.configure(node, next);
   forgetLast(node);
-  if (!node.config.persistItems && before.persistItems) host.nodes.items.purge(node);
-  else host.nodes.items.trim(node, node.config.maxItems);
+  const gone = host.nodes.items.trim(node, next.persistItems || !before.persistItems ? next.maxItems : 0);
+  if (gone.length > 0) host.changed?.(node, gone, null);
   await host.hub.store.durable();
   if (node.config.notifyConfig) tellConfigured(host, node);
   // Those who gain access get what they missed (XEP-0060 §12.2).
-  if (before.accessModel !== node.config.accessModel && node.config.sendLast === 'on_sub_and_presence') {
-    for (const to of host.recipients(node)) sendLast(host, node, to);
+  if (reached && next.sendLast !== 'never') {
+    for (const to of host.recipients(node)) if (!reached.has(to.toString())) sendLast(host, node, to);
   }
   return null;
+}
+
+function addresses(jids: Iterable<Jid>): Set<string> {
+  return new Set(Array.from(jids, String));
 }
 
 async function purge(call: Call): Promise<null> {
@@ -112,7 +129,7 @@ async function purge(call: Call): Promise<null> {
   host.nodes.items.purge(node);
   host.changed?.(node, ids, null);
   await host.hub.store.durable();
-  tellPurged(host, node);
+  if (node.config.notifyRetract) tellPurged(host, node);
   return null;
 }
 
@@ -125,9 +142,11 @@ async function remove(call: Call): Promise<null> {
 /** Deletes a node; its subscribers learn of it, and of the node that takes its place where a URI is given. */
 export async function removeNode(host: Host, node: Node, redirect = ''): Promise<void> {
   if (redirect.length > 1_024) throw new StanzaError('not-acceptable', 'the URI is too long');
-  if (node.config.notifyDelete) tellDeleted(host, node, redirect);
+  // Those who wait for approval learn of it as well (XEP-0060 §8.4.2).
+  const told = node.config.notifyDelete ? [...host.recipients(node), ...pendingAt(host, node)] : [];
   const ids = host.nodes.items.ids(node, limits.items);
   host.nodes.remove(node);
   host.changed?.(node, ids, null);
   await host.hub.store.durable();
+  tellDeleted(host, node, redirect, told);
 }

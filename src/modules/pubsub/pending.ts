@@ -2,9 +2,9 @@
 import type { AdHocCommand } from '../../hub/ad-hoc.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { textOf } from '../../xmpp/form.ts';
-import { Jid } from '../../xmpp/jid.ts';
+import type { Jid } from '../../xmpp/jid.ts';
 import { ns } from '../../xmpp/namespaces.ts';
-import { askOwners } from './approval.ts';
+import { askOwners, pendingAt } from './approval.ts';
 import { affiliationOf, type Host } from './host.ts';
 import type { Node } from './node.ts';
 
@@ -24,7 +24,7 @@ export function pendingCommand(host: Host): AdHocCommand {
           label: 'Node',
           required: true,
           options: ownedBy(host, from)
-            .filter(node => pending(host, node).length > 0)
+            .filter(node => pendingAt(host, node).length > 0)
             .map(({ name }) => ({ value: name })),
         },
       ],
@@ -33,7 +33,7 @@ export function pendingCommand(host: Host): AdHocCommand {
       const node = host.nodes.get(host.address, textOf(values, 'pubsub#node'));
       if (!node) throw new StanzaError('item-not-found', 'there is no such node');
       if (affiliationOf(host, node, from) !== 'owner') throw new StanzaError('forbidden', 'you do not own the node');
-      for (const subscriber of pending(host, node)) askOwners(host, node, subscriber, [from]);
+      for (const subscriber of pendingAt(host, node)) askOwners(host, node, subscriber, [from]);
       return null;
     },
   };
@@ -44,10 +44,4 @@ function ownedBy(host: Host, who: Jid): Node[] {
     .affiliationsOf(host.address, who.bare.toString())
     .filter(({ affiliation }) => affiliation === 'owner')
     .flatMap(({ node }) => host.nodes.get(host.address, node) ?? []);
-}
-
-function pending(host: Host, node: Node): Jid[] {
-  return [...host.nodes.subscriptions(node).values()]
-    .filter(({ state }) => state === 'pending')
-    .map(({ jid }) => Jid.parse(jid));
 }

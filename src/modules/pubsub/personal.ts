@@ -1,5 +1,5 @@
 // Personal eventing: every account is a pubsub service of its own, and presence subscribes to it (XEP-0163).
-import type { Hub, Module, Session } from '../../hub/module.ts';
+import type { ContactBefore, Hub, Module, Session } from '../../hub/module.ts';
 import type { Element } from '../../xmpp/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
@@ -10,12 +10,13 @@ import { refuseReader, refuseSubscriber } from './access.ts';
 import { answerRequest } from './answers.ts';
 import { takeAnswer } from './approval.ts';
 import { itemsOf, nodeInfo } from './discovery.ts';
-import { sendLast, tellSubscription } from './events.ts';
+import { dropGone, sendLast, tellSubscription } from './events.ts';
 import { personalFeatures } from './features.ts';
 import { factsOf, type Host } from './host.ts';
 import { Interests, type Wanted } from './interest.ts';
 import { type Item, type Node, type NodeConfig, personalDefaults } from './node.ts';
 import { bareOf, nodesOf } from './nodes.ts';
+import { portablePersonal } from './portable.ts';
 import { defaultsFor, publishItem } from './publisher.ts';
 
 /** Told of what changes at a node of an account: avatars and bookmarks are kept in step elsewhere. */
@@ -24,6 +25,7 @@ export type PersonalListener = (owner: Jid, node: Node, ids: readonly string[], 
 export const pep: Module = {
   name: 'pep',
   implements: ['XEP-0060', 'XEP-0163', 'XEP-0223', 'XEP-0222', 'XEP-0059', 'XEP-0292'],
+  portable: portablePersonal,
   start(hub) {
     const personal = personalOf(hub);
     personal.interests.start();
@@ -31,7 +33,7 @@ export const pep: Module = {
     hub.feature('account', ns.pubsub, `${ns.pubsub}#pubsub-on-a-jid`, ...personalFeatures, ns.vcard4);
     hub.discoNodes({
       info: (node, { from, to }) => (to.isDomain ? null : nodeInfo(personal.host(to), from, node)),
-      items: (node, { from, to }) => (to.isDomain ? null : itemsOf(personal.host(to), from, node)),
+      items: (_node, { from, to, query }) => (to.isDomain ? null : itemsOf(personal.host(to), from, query)),
     });
     for (const space of [ns.pubsub, ns.pubsubOwner]) {
       hub.iq(space, 'pubsub', 'account', request => answerRequest(personal.host(request.to), request));
@@ -40,14 +42,14 @@ export const pep: Module = {
       const answers = stanza.name === 'message' && stanza.to?.isBare && stanza.to.equals(session.jid.bare);
       return answers && stanza.has('x', ns.data) ? takeAnswer(personal.host(stanza.to!), stanza) : false;
     });
-    hub.on('roster-changed', (user, contact) => personal.contactChanged(user.bare, contact.bare));
+    hub.on('roster-changed', (user, contact, before) => personal.contactChanged(user.bare, contact.bare, before));
     hub.filter(stanza => {
       if (stanza.name === 'message' && stanza.isError && stanza.to!.local !== '' && stanza.to!.resource === '') {
         personal.bounced(stanza);
       }
       return stanza;
     });
-    hub.on('account-removed', user => personal.nodes.forget(user.bare.toString()));
+    hub.on('account-removed', user => personal.nodes.removeAll(user.bare.toString()));
   },
 };
 
@@ -141,25 +143,27 @@ export class Personal {
   }
 
   /** Sends the last items of an account's nodes to a resource that wants them and may have them (XEP-0163 §4.3.4). */
-  #offer(owner: Jid, to: Jid, fresh: Wanted): void {
+  #offer(owner: Jid, to: Jid, fresh: Wanted, concerned: (node: Node) => boolean = () => true): void {
     const host = this.host(owner);
     for (const node of this.nodes.of(host.address).values()) {
-      if (!fresh.has(node.name) || node.config.sendLast !== 'on_sub_and_presence') continue;
+      if (!fresh.has(node.name) || node.config.sendLast !== 'on_sub_and_presence' || !concerned(node)) continue;
       if (!refuseReader(factsOf(host, node, to))) sendLast(host, node, to);
     }
   }
 
   /** Access follows the roster (XEP-0163 §7): who gains it gets the last items, who loses it loses subscriptions. */
-  contactChanged(owner: Jid, contact: Jid): void {
+  contactChanged(owner: Jid, contact: Jid, before?: ContactBefore): void {
     const host = this.host(owner);
     const nodes = this.nodes.of(host.address);
     if (nodes.size === 0) return;
     if (rostersOf(this.hub).item(owner, contact)?.from) {
+      const gained = ({ config: { accessModel, rosterGroups } }: Node) =>
+        !before?.from || (accessModel === 'roster' && !before.groups.some(group => rosterGroups.includes(group)));
       for (const session of this.hub.sessions.of(contact)) {
-        this.#offer(owner, session.jid, this.interests.ofSession(session));
+        this.#offer(owner, session.jid, this.interests.ofSession(session), gained);
       }
       for (const { jid, wanted } of this.interests.watchers(owner).values()) {
-        if (jid.bare.equals(contact)) this.#offer(owner, jid, wanted);
+        if (jid.bare.equals(contact)) this.#offer(owner, jid, wanted, gained);
       }
     }
     for (const node of nodes.values()) {
@@ -175,7 +179,9 @@ export class Personal {
 
   /** An event came back: that resource is gone, though nobody said so. */
   bounced(error: Stanza): void {
-    if (error.from && error.has('event', ns.pubsubEvent)) this.interests.forget(error.to!, error.from);
+    if (!error.from || !error.has('event', ns.pubsubEvent)) return;
+    this.interests.forget(error.to!, error.from);
+    dropGone(this.host(error.to!), error);
   }
 }
 

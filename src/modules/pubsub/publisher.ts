@@ -9,6 +9,7 @@ import { mayPublish, mayRetract } from './access.ts';
 import { withOptions } from './config.ts';
 import { refusal, unsupported } from './errors.ts';
 import { tellPublished, tellRetracted } from './events.ts';
+import { fanOutOf } from './fan-out.ts';
 import { factsOf, type Host } from './host.ts';
 import { type Item, limits, type Node, type NodeConfig } from './node.ts';
 import { checkNewNode } from './owner.ts';
@@ -87,6 +88,7 @@ export async function publishItem(
   publisher: Jid,
 ): Promise<string | null> {
   const { config } = node;
+  if (fanOutOf(host.hub).full) throw new StanzaError('resource-constraint', 'too many events are on their way');
   if (!config.persistItems && !config.deliverPayloads) {
     if (item) throw refusal('bad-request', 'item-forbidden');
     tellPublished(host, node, null);
@@ -110,6 +112,10 @@ export async function publishItem(
   return id;
 }
 
+/**
+ * The payload that an item has to have. COMPAT(clients): its namespace may be another than `pubsub#type`, by which
+ * XEP-0472 names what a node is for.
+ */
 function payloadOf(config: NodeConfig, item: Element): string {
   const payloads = item.all();
   if (payloads.length > 1) throw refusal('bad-request', 'invalid-payload', 'an item has one payload');
@@ -149,7 +155,9 @@ function keep(host: Host, node: Node, item: Item): string[] {
 function checkSize(host: Host, node: Node): void {
   const { items } = host.nodes;
   let all = 0;
-  if (host.personal) for (const other of host.nodes.of(host.address).values()) all += items.sizeOf(other);
+  for (const other of host.nodes.of(host.address).values()) {
+    if (other.creator === node.creator) all += items.sizeOf(other);
+  }
   if (items.sizeOf(node) > limits.nodeSize || all > limits.accountSize) {
     throw new StanzaError('resource-constraint', 'there is no more room');
   }

@@ -67,7 +67,7 @@ function subscriptions({ host, from, action }: Call): Element {
   const own = host.nodes.subscriptionsOf(host.address, from.bare.toString());
   const shown = own.filter(({ node }) => wanted === null || node === wanted);
   const list = shown.map(({ node, subscription: { jid, state } }) =>
-    el('subscription', ns.pubsub, { node: wanted === null ? node : undefined, jid, subscription: state }),
+    el('subscription', ns.pubsub, { node, jid, subscription: state }),
   );
   return el('pubsub', ns.pubsub, {}, el('subscriptions', ns.pubsub, { node: wanted ?? undefined }, ...list));
 }

@@ -13,12 +13,13 @@ import { refuseReader, refuseSubscriber } from './access.ts';
 import { answerRequest } from './answers.ts';
 import { takeAnswer } from './approval.ts';
 import { itemsOf, nodeInfo } from './discovery.ts';
-import { sendLast } from './events.ts';
+import { dropGone, sendLast } from './events.ts';
 import { personalFeatures } from './features.ts';
 import { factsOf, type Host } from './host.ts';
 import { type Node, serviceDefaults } from './node.ts';
 import { nodesOf } from './nodes.ts';
 import { offlineNode, tellKept } from './offline-notices.ts';
+import { removeNode } from './owner.ts';
 import { pendingCommand } from './pending.ts';
 
 const prefix = 'pubsub.';
@@ -45,7 +46,14 @@ export const pubsub: Module = {
     });
     hub.on('session-available', session => of(session.jid.domain).userCame(session));
     hub.on('message-kept', (message, waiting) => tellKept(of(message.to!.domain).host, message, waiting));
-    hub.on('account-removed', user => nodesOf(hub).forget(user.bare.toString()));
+    hub.on('account-removed', async user => {
+      const nodes = nodesOf(hub);
+      const bare = user.bare.toString();
+      // An account's nodes go without this; the services of domains know no owner but those that are kept.
+      const orphans = nodes.ownedOnlyBy(bare).filter(({ service }) => service.startsWith(prefix));
+      for (const node of orphans) await removeNode(of(node.service.slice(prefix.length)).host, node);
+      nodes.forget(bare);
+    });
   },
 };
 
@@ -128,22 +136,13 @@ class PubsubService {
         listed.map(command => ({ jid: this.host.address, ...command })),
       );
     }
-    return itemsOf(this.host, from!, node) ?? missing();
+    return itemsOf(this.host, from!, query) ?? missing();
   }
 
   async #message(message: Stanza): Promise<void> {
-    if (message.isError) return this.#bounced(message);
+    if (message.isError) return dropGone(this.host, message);
     if (await takeAnswer(this.host, message)) return;
     if (message.type !== 'headline') throw new StanzaError('service-unavailable', 'nobody reads messages here');
-  }
-
-  /** An event came back: those who are gone for good are subscribed no more (XEP-0060 §12.4). */
-  #bounced(error: Stanza): void {
-    const condition = error.child('error', ns.client);
-    const gone = condition?.child('gone', ns.stanzaErrors) ?? condition?.child('item-not-found', ns.stanzaErrors);
-    const name = error.child('event', ns.pubsubEvent)?.all()[0]?.attrs.node;
-    const node = gone && name ? this.host.nodes.get(this.host.address, name) : undefined;
-    if (node && error.from) this.host.nodes.unsubscribe(node, error.from.toString());
   }
 
   /** Sends a user who has come the last items of nodes that are to be sent then (`on_sub_and_presence`). */

@@ -1,6 +1,6 @@
 // What subscribers do: subscribe, unsubscribe and set their options (XEP-0060 §6.1–§6.4).
 import { type Element, el } from '../../xmpp/element.ts';
-import { StanzaError } from '../../xmpp/errors.ts';
+import { type ErrorType, StanzaError } from '../../xmpp/errors.ts';
 import { type FormValues, flagOf, formElement } from '../../xmpp/form.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import { ns } from '../../xmpp/namespaces.ts';
@@ -20,7 +20,7 @@ export const subscriberCases: UseCases = {
   'set subscribe': subscribe,
   'set unsubscribe': unsubscribe,
   'get options': call => {
-    const { node, subscription } = ownSubscription(call);
+    const { node, subscription } = ownSubscription(call, 'modify');
     return answer(optionsElement(node, subscription, 'form'));
   },
   'set options': setOptions,
@@ -81,7 +81,11 @@ function checkRoom({ host, from }: Call, node: Node): void {
   const bare = from.bare.toString();
   let own = 0;
   for (const jid of subscriptions.keys()) if (bareOf(jid) === bare) own++;
-  if (own >= limits.subscriptionsOfOne || subscriptions.size >= limits.subscriptions) {
+  if (
+    own >= limits.subscriptionsOfOne ||
+    subscriptions.size >= limits.subscriptions ||
+    host.nodes.countSubscriptionsOf(host.address, bare) >= limits.subscriptionsThere
+  ) {
     throw refusal('policy-violation', 'too-many-subscriptions', '', 'wait');
   }
 }
@@ -100,15 +104,18 @@ function optionsBeside({ pubsub, action }: Call): FormValues | null {
 
 async function unsubscribe(call: Call): Promise<null> {
   const { host } = call;
-  const { node, jid } = ownSubscription(call);
+  const { node, jid } = ownSubscription(call, 'cancel');
   host.nodes.unsubscribe(node, jid.toString());
   await host.hub.store.durable();
   tellOwners(host, node, jid, 'none');
   return null;
 }
 
-/** The subscription that a request names, which is the sender's (XEP-0060 §6.2.3, §6.3.4). */
-function ownSubscription(call: Call): { node: Node; jid: Jid; subscription: Subscription } {
+/**
+ * The subscription that a request names, which is the sender's (XEP-0060 §6.2.3, §6.3.4). `missing` is the type of the
+ * error where there is none.
+ */
+function ownSubscription(call: Call, missing: ErrorType): { node: Node; jid: Jid; subscription: Subscription } {
   const { host, from, action } = call;
   const node = nodeOf(call);
   if (action.attrs.jid === undefined) throw refusal('bad-request', 'jid-required');
@@ -116,13 +123,13 @@ function ownSubscription(call: Call): { node: Node; jid: Jid; subscription: Subs
   if (!jid) throw refusal('bad-request', 'invalid-jid');
   if (!jid.bare.equals(from.bare)) throw new StanzaError('forbidden', 'that subscription is not yours');
   const subscription = host.nodes.subscriptions(node).get(jid.toString());
-  if (!subscription) throw refusal('unexpected-request', 'not-subscribed', '', 'cancel');
+  if (!subscription) throw refusal('unexpected-request', 'not-subscribed', '', missing);
   return { node, jid, subscription };
 }
 
 async function setOptions(call: Call): Promise<null> {
   const { host, action } = call;
-  const { node, subscription } = ownSubscription(call);
+  const { node, subscription } = ownSubscription(call, 'modify');
   const values = submitted(action);
   if (!action.child('x', ns.data)) throw refusal('bad-request', 'invalid-options', 'a form is expected');
   if (!values) return null;

@@ -1,4 +1,5 @@
 // Push notifications: services that clients name are told of messages while no client is there (XEP-0357).
+import { randomUUID } from 'node:crypto';
 import type { Hub, Module, Request } from '../../hub/module.ts';
 import { type Element, el } from '../../xmpp/element.ts';
 import { StanzaError } from '../../xmpp/errors.ts';
@@ -24,6 +25,8 @@ const mostFailures = 5;
 const mostWaiting = 10_000;
 const mostAtOnce = 50;
 const mostCounted = 20_000;
+/** Messages of a user that are known by what they say. */
+const mostKnown = 100;
 /** The part of a message that is told, where that is permitted. */
 const longestBody = 255;
 
@@ -32,6 +35,11 @@ interface Target {
   service: Jid;
   node: string;
   options: string | null;
+}
+
+interface Unseen {
+  count: number;
+  messages: Set<string>;
 }
 
 export const push: Module = {
@@ -46,8 +54,8 @@ export const push: Module = {
       mostWaiting,
       mostAtOnce,
     );
-    /** Messages that nobody has seen, by user. */
-    const counts = new Map<string, number>();
+    /** What nobody has seen, by user. */
+    const unseen = new Map<string, Unseen>();
     hub.iq(ns.push, 'enable', 'own-account', request => enable(hub, request));
     hub.iq(ns.push, 'disable', 'own-account', request => disable(hub, request));
 
@@ -55,9 +63,14 @@ export const push: Module = {
       const targets = isWorthTelling(stanza) ? servicesOf(hub, user) : [];
       if (targets.length === 0) return;
       const key = user.toString();
-      const count = (counts.get(key) ?? 0) + 1;
-      if (counts.size >= mostCounted) counts.clear();
-      counts.set(key, count);
+      if (unseen.size >= mostCounted) unseen.clear();
+      const known = unseen.get(key) ?? { count: 0, messages: new Set() };
+      unseen.set(key, known);
+      // A message waits for each device that is away, and goes on to the store when they do not come back: it is told once.
+      const said = whatIsSaid(stanza);
+      if (known.messages.has(said)) return;
+      if (known.messages.size < mostKnown) known.messages.add(said);
+      const count = ++known.count;
       const sender = hub.config.push.sender ? String(stanza.from ?? '') : '';
       const body = hub.config.push.body ? stanza.text('body').slice(0, longestBody).toWellFormed() : '';
       for (const target of targets) {
@@ -70,7 +83,7 @@ export const push: Module = {
       return false;
     });
     hub.on('message-waiting', (session, stanza) => tell(session.jid.bare, stanza));
-    hub.on('session-receptive', ({ jid }) => void counts.delete(jid.bare.toString()));
+    hub.on('session-receptive', ({ jid }) => void unseen.delete(jid.bare.toString()));
     hub.filter(stanza => (isFarewell(stanza) && forgetByService(hub, stanza) ? null : stanza));
     hub.on('account-removed', user => {
       hub.store.prepare('DELETE FROM push_services WHERE user = ?').run(user.bare.toString());
@@ -147,6 +160,15 @@ function isWorthTelling(stanza: Stanza): boolean {
     stanza.has('encrypted', 'urn:xmpp:omemo:2') ||
     stanza.has('propose', 'urn:xmpp:jingle-message:0')
   );
+}
+
+/** The same for a message, for its carbons, and for the message as it is sent on later. */
+function whatIsSaid(stanza: Stanza): string {
+  const carbon = stanza.child('received', ns.carbons)?.child('forwarded', ns.forward)?.child('message', ns.client);
+  const { from = '', id = '' } = carbon ? carbon.attrs : { from: String(stanza.from ?? ''), id: stanza.id };
+  const body = carbon ? carbon.childText('body') : stanza.text('body');
+  // Without an id, two that say the same are two.
+  return id === '' ? randomUUID() : `${from} ${id.slice(0, 100)} ${body.slice(0, 100)}`;
 }
 
 /** XEP-0357 §7. */

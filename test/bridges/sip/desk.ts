@@ -1,5 +1,4 @@
 // A SIP bridge between a fake engine and a fake XMPP side, both in memory: what its unit tests sit at.
-
 import { SipBridge } from '../../../src/bridges/sip/bridge.ts';
 import { readSipConfig } from '../../../src/bridges/sip/config.ts';
 import { silentLog } from '../../../src/hub/log.ts';
