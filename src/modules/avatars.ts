@@ -67,8 +67,10 @@ function rebroadcast(hub: Hub, session: Session): void {
 
 /** The presence with the hash of the user's picture, unless the client says that it shows none (XEP-0398 §4). */
 function annotate(hub: Hub, session: Session, presence: Stanza): Stanza {
-  const user = session.jid.bare;
-  const hash = hashOf(hub, user, presence.to);
+  const { notes, jid } = session;
+  const known = hashOf(hub, jid.bare, presence.to);
+  // Contacts who were told of a picture learn that it is not for them any more.
+  const hash = known === null && presence.to === null && notes.has(told) ? '' : known;
   const photo = photoIn(presence);
   // An empty photo is the client's wish, unless the hub has put it there.
   if (hash === null || photo?.text === hash || (showsNone(presence) && presence !== session.presence)) return presence;
@@ -76,11 +78,14 @@ function annotate(hub: Hub, session: Session, presence: Stanza): Stanza {
     .without((name, space) => name === 'x' && space === ns.vcardUpdate)
     .with(el('x', ns.vcardUpdate, {}, el('photo', ns.vcardUpdate, {}, hash)));
   injected.add(annotated);
+  if (presence.to === null) notes.set(told, true);
   return annotated;
 }
 
 /** Presence whose photo is the hub's doing. */
 const injected = new WeakSet<Stanza>();
+/** Set once the hub has put a picture's hash into a session's broadcasts. */
+const told = Symbol('avatar in presence');
 /** Whether a session says in its presence that it shows no picture. */
 const shy = Symbol('no avatar in presence');
 

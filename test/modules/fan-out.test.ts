@@ -12,7 +12,7 @@ const event = (id: string, size = 10) => Stanza.of('message', { id }, el('event'
 
 describe('an event for many', () => {
   const sent: StanzaType[] = [];
-  const fanOut = new FanOut(stanza => void sent.push(stanza), { turn: 10_000, waiting: 20_000 });
+  const fanOut = new FanOut(stanza => void sent.push(stanza), { turn: 10_000, line: 12_000, waiting: 20_000 });
   const emptied = async () => {
     const turns: number[] = [];
     for (let before = -1; before !== sent.length; ) {
@@ -56,13 +56,16 @@ describe('an event for many', () => {
   });
 
   it('says when too much is on its way, and when that is over', async () => {
-    const line = {};
-    assert.equal(fanOut.full, false);
-    for (let i = 0; i < 5; i++) fanOut.send(line, event('a', 5_000), people(3));
-    assert.equal(fanOut.full, true);
+    const [one, other, third] = [{}, {}, {}];
+    const full = () => [one, other, third].map(node => fanOut.full(node));
+    assert.deepEqual(full(), [false, false, false]);
+    for (let i = 0; i < 2; i++) fanOut.send(one, event('a', 5_000), people(3));
+    assert.deepEqual(full(), [true, false, false]);
+    for (let i = 0; i < 2; i++) fanOut.send(other, event('b', 5_000), people(3));
+    assert.deepEqual(full(), [true, true, true]);
     await emptied();
-    assert.equal(fanOut.full, false);
-    assert.equal(sent.length, 15);
+    assert.deepEqual(full(), [false, false, false]);
+    assert.equal(sent.length, 12);
   });
 
   it('goes to nobody where there is nobody', async () => {

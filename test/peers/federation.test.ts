@@ -3,8 +3,10 @@ import assert from 'node:assert/strict';
 import { ns } from '../../src/xmpp/namespaces.ts';
 import { createAuthority, selfSigned } from '../support/authority.ts';
 import type { Client } from '../support/client.ts';
+import { befriend } from '../support/friends.ts';
 import { startTestHub, type TestHub } from '../support/hubs.ts';
 import { recordsOf } from '../support/partners.ts';
+import { until } from '../support/until.ts';
 import { startZones, type Zones } from '../support/zones.ts';
 import { startEjabberd } from './ejabberd.ts';
 import { peerClient } from './people.ts';
@@ -104,6 +106,60 @@ ${domain} 60 IN A ${address}`);
         await juliet.receives(e => e.attrs.from === romeo.jid && e.childText('show') === 'xa', patience);
         await juliet.sends('<presence><show>dnd</show></presence>');
         await romeo.receives(e => e.attrs.from === juliet.jid && e.childText('show') === 'dnd', patience);
+      });
+
+      it('ends subscriptions with the removal of a contact, on both sides, whoever removes it', async () => {
+        const roster = (inner = '') => `<query xmlns='${ns.roster}'>${inner}</query>`;
+        const stateOf = async (client: Client, contact: string) => {
+          const items = (await client.asks('get', roster())).child('query', ns.roster)?.all('item') ?? [];
+          return items.find(({ attrs }) => attrs.jid === contact)?.attrs.subscription;
+        };
+        for (const [one, other] of [
+          [romeo, juliet],
+          [juliet, romeo],
+        ]) {
+          const [own, contact] = [one.options.jid, other.options.jid];
+          await until(async () => (await stateOf(one, contact)) === 'both' && (await stateOf(other, own)) === 'both');
+          await one.asks('set', roster(`<item jid='${contact}' subscription='remove'/>`));
+          for (const type of ['unsubscribe', 'unsubscribed']) {
+            await other.receives(e => e.name === 'presence' && e.attrs.type === type && e.attrs.from === own, patience);
+          }
+          // Prosody says so of the whole account.
+          await one.receives(e => e.attrs.type === 'unavailable' && e.attrs.from.startsWith(contact), patience);
+          await until(async () => (await stateOf(other, own)) === 'none');
+          if (one === juliet) break;
+          await befriend(one, other);
+        }
+      });
+
+      it('keeps a request for somebody away until it is answered', async () => {
+        await hub.accounts.add('nurse@hub.test', 'a password for tests');
+        await juliet.sends(`<presence to='nurse@hub.test' type='subscribe'><status>it is me</status></presence>`);
+        await juliet.asks('get', `<ping xmlns='${ns.ping}'/>`, 'hub.test');
+        for (let login = 0; login < 2; login++) {
+          const nurse = await hub.client('nurse@hub.test');
+          const request = await nurse.receives(e => e.attrs.type === 'subscribe', patience);
+          assert.deepEqual([request.attrs.from, request.childText('status')], [`juliet@${domain}`, 'it is me']);
+          if (login === 1) {
+            await nurse.sends(`<presence to='juliet@${domain}' type='subscribed'/>`);
+            await juliet.receives(e => e.name === 'presence' && e.attrs.from === nurse.jid && !e.attrs.type, patience);
+          }
+          await nurse.close();
+          if (login === 1) await juliet.receives(e => e.attrs.type === 'unavailable' && e.attrs.from === nurse.jid);
+        }
+      });
+
+      it('takes back presence that was sent to somebody', async () => {
+        for (const [one, other] of [
+          [romeo, juliet],
+          [juliet, romeo],
+        ]) {
+          const stranger = await (one === romeo ? hub.client('tybalt@hub.test') : peerClient(peer, 'nurse'));
+          await stranger.sends(`<presence to='${other.jid}'><show>away</show></presence>`);
+          await other.receives(e => e.attrs.from === stranger.jid && e.childText('show') === 'away', patience);
+          await stranger.close();
+          await other.receives(e => e.attrs.from === stranger.jid && e.attrs.type === 'unavailable', patience);
+        }
       });
 
       it('pings and discovers both ways', async () => {

@@ -116,6 +116,26 @@ describe('avatars', () => {
     assert.equal(card?.child('PHOTO'), null);
   });
 
+  it('leave presence with their node, or when it is closed to contacts', async () => {
+    const benvolio = await hub.client('benvolio@hub.test');
+    await befriend(benvolio, juliet);
+    const owned = (inside: string) => benvolio.asks('set', `<pubsub xmlns='${ns.pubsubOwner}'>${inside}</pubsub>`);
+    const configure = (model: string) =>
+      owned(
+        `<configure node='${ns.avatarMetadata}'>${form(`${ns.pubsub}#node_config`, { access_model: model })}</configure>`,
+      );
+    const hash = sha1(png('four'));
+    await benvolio.asks('set', vcard(photo(png('four'))));
+    await seen(juliet, benvolio.jid, hash);
+    assert.equal(conditionOf(await configure('whitelist')), 'result');
+    await seen(juliet, benvolio.jid, '');
+    await configure('open');
+    await seen(juliet, benvolio.jid, hash);
+    assert.equal(conditionOf(await owned(`<delete node='${ns.avatarMetadata}'/>`)), 'result');
+    await seen(juliet, benvolio.jid, '');
+    await benvolio.close();
+  });
+
   it('leaves what is no picture in the vCard', async () => {
     await romeo.asks('set', vcard(photo(Buffer.from('<script>'))));
     const card = (await romeo.asks('get', `<vCard xmlns='vcard-temp'/>`)).child('vCard', ns.vcard);

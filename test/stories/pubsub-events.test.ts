@@ -38,7 +38,7 @@ describe('the events of a node', () => {
     idsIn(await reader.asks('get', asked(`<items node='${node}'>${inside}</items>`), at));
 
   before(async () => {
-    hub = await startTestHub(['hub.test']);
+    hub = await startTestHub(['hub.test', 'other.test'], { yaml: 'cross-domain: { policy: open }' });
     owner = await hub.client('owner@hub.test');
     reader = await hub.client('reader@hub.test');
   });
@@ -98,6 +98,18 @@ describe('the events of a node', () => {
     assert.equal((await hears('anybody')).child('retract')?.attrs.id, 'mine');
   });
 
+  it('say who published where the owner wants that', async () => {
+    await create('signed', { itemreply: 'publisher' });
+    await affiliate('signed', 'publisher');
+    await subscribe('signed');
+    await publish('signed', 'a', reader);
+    assert.equal((await hears('signed')).child('item')?.attrs.publisher, 'reader@hub.test');
+    const answer = await owner.asks('get', asked(`<items node='signed'/>`), at);
+    const [item] = answer.child('pubsub', ns.pubsub)?.child('items')?.all('item') ?? [];
+    assert.equal(item.attrs.publisher, 'reader@hub.test');
+    assert.equal(conditionOf(await create('odd', { itemreply: 'everybody' })), 'not-acceptable');
+  });
+
   it('stay away from those who do not want them for now', async () => {
     await create('paused');
     const off = `<options>${form(`${ns.pubsub}#subscribe_options`, { deliver: '0' })}</options>`;
@@ -153,6 +165,36 @@ describe('the events of a node', () => {
     assert.equal(eventOf(await hearsOf(phone, 'on_sub_and_presence'))?.child('item')?.attrs.id, 'a');
     await phone.hasNot(e => eventOf(e) !== undefined);
     await phone.close();
+  });
+
+  it('end for addresses that are gone, and not for those that cannot be reached for now', async () => {
+    await create('bouncing');
+    await subscribe('bouncing', '', reader.jid);
+    const bounces = async (id: string, error: string) =>
+      reader.sends(`<message type='error' to='${at}' id='${id}'><error ${error}</error></message>`);
+    const condition = (name: string) => `<${name} xmlns='${ns.stanzaErrors}'/>`;
+    await publish('bouncing', 'a');
+    const { id } = (await hearsOf(reader, 'bouncing')).attrs;
+    await bounces(id, `type='wait'>${condition('remote-server-timeout')}`);
+    await bounces(id, `type='cancel'>${condition('remote-server-not-found')}`);
+    await bounces('unheard-of', `type='cancel'>${condition('item-not-found')}`);
+    await publish('bouncing', 'b');
+    assert.equal((await hears('bouncing')).child('item')?.attrs.id, 'b');
+    await bounces(id, `type='cancel'>${condition('item-not-found')}`);
+    await publish('bouncing', 'c');
+    await silent();
+  });
+
+  it('come to users of all domains here as they come back', async () => {
+    const neighbour = await hub.client('neighbour@other.test');
+    await create('town', { send_last_published_item: 'on_sub_and_presence' });
+    await neighbour.asks('set', asked(`<subscribe node='town' jid='neighbour@other.test'/>`), at);
+    await publish('town', 'a');
+    await hearsOf(neighbour, 'town');
+    await neighbour.close();
+    const back = await hub.client('neighbour@other.test');
+    assert.equal(eventOf(await hearsOf(back, 'town'))?.child('item')?.attrs.id, 'a');
+    await back.close();
   });
 
   it('come as messages of the type that the node says', async () => {

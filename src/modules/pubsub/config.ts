@@ -146,6 +146,10 @@ const fields: { readonly [K in keyof NodeConfig]: FieldSpec<NodeConfig[K]> } = {
   deliverNotifications: flag('deliver_notifications', 'Deliver notices of events'),
   deliverPayloads: flag('deliver_payloads', 'Deliver payloads with the notices'),
   notificationType: choice('notification_type', 'The type of the messages that carry notices', ['normal', 'headline']),
+  itemReply: choice('itemreply', 'Whom replies go to: where it is the publisher, items name them', [
+    'publisher',
+    'none',
+  ]),
   notifyConfig: flag('notify_config', 'Tell subscribers when the configuration changes'),
   notifyDelete: flag('notify_delete', 'Tell subscribers when the node is deleted'),
   notifyRetract: flag('notify_retract', 'Tell subscribers when items are removed'),

@@ -12,11 +12,11 @@ import { fanOutOf } from './fan-out.ts';
 import type { Host } from './host.ts';
 import type { Item, Node } from './node.ts';
 
-/** A message with an event, as yet to nobody. */
+/** A message with an event, as yet to nobody. Its id tells the node, should it come back as an error. */
 function eventOf(host: Host, node: Node, child: Element, more: Element | null = null): Stanza {
   return Stanza.of(
     'message',
-    { from: host.jid, id: randomBytes(9).toString('base64url'), type: typeOf(node) },
+    { from: host.jid, id: `${node.id}.${randomBytes(9).toString('base64url')}`, type: typeOf(node) },
     el('event', ns.pubsubEvent, {}, child),
     more,
   );
@@ -35,9 +35,9 @@ function tell(host: Host, node: Node, child: Element, recipients = host.recipien
   if (node.config.deliverNotifications) fanOutOf(host.hub).send(node, eventOf(host, node, child), recipients);
 }
 
-/** Whether items say who published them: where that is not the owners' business alone (XEP-0060 §7.1.2.3). */
+/** Whether items say who published them (XEP-0060 §7.1.2.3, §12.17). */
 export function namesPublisher({ config }: Node): boolean {
-  return config.publishModel !== 'publishers';
+  return config.itemReply === 'publisher' || config.publishModel !== 'publishers';
 }
 
 /** An item as it stands in an answer or an event. */
@@ -101,15 +101,6 @@ export function tellAffiliation(host: Host, node: Node, jid: Jid, affiliation: s
     el('pubsub', ns.pubsub, {}, child),
   );
   void host.hub.router.route(message, hubOrigin);
-}
-
-/** An event came back: those who are gone for good are subscribed no more (XEP-0060 §12.4). */
-export function dropGone(host: Host, error: Stanza): void {
-  const condition = error.child('error', ns.client);
-  const gone = condition?.child('gone', ns.stanzaErrors) ?? condition?.child('item-not-found', ns.stanzaErrors);
-  const name = error.child('event', ns.pubsubEvent)?.all()[0]?.attrs.node;
-  const node = gone && name ? host.nodes.get(host.address, name) : undefined;
-  if (node && error.from) host.nodes.unsubscribe(node, error.from.toString());
 }
 
 const lastEvents = new WeakMap<Node, { id: string; at: number; message: Stanza }>();

@@ -4,8 +4,11 @@ import { hubOrigin } from '../../hub/router.ts';
 import type { Jid } from '../../xmpp/jid.ts';
 import type { Stanza } from '../../xmpp/stanza.ts';
 
-/** Bytes that go to sockets in one turn, each of which makes its own copy; and bytes that wait for their turn in all. */
-const bounds = { turn: 2 * 1024 * 1024, waiting: 32 * 1024 * 1024 };
+/**
+ * Bytes that go to sockets in one turn, each of which makes its own copy; and bytes that wait for their turn, on one line
+ * and in all.
+ */
+const bounds = { turn: 2 * 1024 * 1024, line: 4 * 1024 * 1024, waiting: 32 * 1024 * 1024 };
 /** What a stanza weighs besides its payload. */
 const envelope = 512;
 
@@ -15,11 +18,16 @@ interface Batch {
   next: number;
 }
 
+interface Line {
+  readonly batches: Batch[];
+  weight: number;
+}
+
 export class FanOut {
   readonly #send: (stanza: Stanza) => void;
   readonly #bounds: typeof bounds;
-  /** What waits, by what keeps it in order. */
-  readonly #lines = new Map<object, Batch[]>();
+  /** What waits, for each node. */
+  readonly #lines = new Map<object, Line>();
   #waiting = 0;
 
   constructor(send: (stanza: Stanza) => void, limits = bounds) {
@@ -27,28 +35,36 @@ export class FanOut {
     this.#bounds = limits;
   }
 
-  /** Whether so much is on its way that nothing more should be published. */
-  get full(): boolean {
-    return this.#waiting > this.#bounds.waiting;
+  /** Whether so much is on its way, there or in all, that nothing more should be published there. */
+  full(node: object): boolean {
+    const { line, waiting } = this.#bounds;
+    return this.#waiting > waiting || (this.#lines.get(node)?.weight ?? 0) > line;
   }
 
-  /** Sends `message` to each of them, at once where that is little, behind whatever was sent on the same `line` before. */
-  send(line: object, message: Stanza, recipients: Iterable<Jid>): void {
+  /** Sends an event of `node` to each of them: at once where that is little, else behind what was sent there before. */
+  send(node: object, message: Stanza, recipients: Iterable<Jid>): void {
     const batch: Batch = { message, to: [...recipients], next: 0 };
-    const before = this.#lines.get(line);
-    if (!before && this.#sendSome(batch)) return;
-    this.#waiting += weight(batch);
-    if (before) before.push(batch);
-    else if (this.#lines.set(line, [batch]).size === 1) setImmediate(() => this.#turn());
+    const line = this.#lines.get(node) ?? { batches: [], weight: 0 };
+    if (line.batches.length === 0 && this.#sendSome(batch)) return;
+    line.batches.push(batch);
+    this.#weigh(line, weight(batch));
+    if (line.batches.length === 1 && this.#lines.set(node, line).size === 1) setImmediate(() => this.#turn());
   }
 
   /** Sends the next part of one line, and leaves the next turn to another. */
   #turn(): void {
-    const [[line, batches]] = this.#lines;
-    this.#lines.delete(line);
-    if (this.#sendSome(batches[0])) this.#waiting -= weight(batches.shift()!);
-    if (batches.length > 0) this.#lines.set(line, batches);
+    const [[node, line]] = this.#lines;
+    const { batches } = line;
+    if (this.#sendSome(batches[0])) this.#weigh(line, -weight(batches.shift()!));
+    // Others come first now.
+    this.#lines.delete(node);
+    if (batches.length > 0) this.#lines.set(node, line);
     if (this.#lines.size > 0) setImmediate(() => this.#turn());
+  }
+
+  #weigh(line: Line, by: number): void {
+    line.weight += by;
+    this.#waiting += by;
   }
 
   /** True: that was the rest of it. */

@@ -24,7 +24,7 @@ export interface Host {
   refuseCreator(who: Jid, name: string): StanzaError | null;
   /** Whom an event at a node is sent to, each once. */
   recipients(node: Node): Iterable<Jid>;
-  /** Something was published, retracted or purged, and is kept; `item` is null where it went. */
+  /** Something was published, retracted or purged, or others may see it now; `item` is null where none was published. */
   changed?(node: Node, ids: readonly string[], item: Item | null): void;
 }
 

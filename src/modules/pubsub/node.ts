@@ -29,6 +29,8 @@ export interface NodeConfig {
   deliverNotifications: boolean;
   deliverPayloads: boolean;
   notificationType: 'normal' | 'headline';
+  /** Whether items say who published them; where others than publishers may publish, they always do. */
+  itemReply: 'publisher' | 'none';
   notifyConfig: boolean;
   notifyDelete: boolean;
   notifyRetract: boolean;
@@ -83,6 +85,7 @@ const common: NodeConfig = {
   deliverNotifications: true,
   deliverPayloads: true,
   notificationType: 'headline',
+  itemReply: 'none',
   notifyConfig: false,
   notifyDelete: true,
   notifyRetract: true,

@@ -172,6 +172,16 @@ export class Nodes {
     this.#store.prepare('DELETE FROM pubsub_subscriptions WHERE node = ? AND jid = ?').run(node.id, jid);
   }
 
+  /** The services at which a bare JID has subscriptions. */
+  servicesOf(bare: string): string[] {
+    return this.#store
+      .prepare(
+        'SELECT DISTINCT service FROM pubsub_subscriptions JOIN pubsub_nodes ON id = node WHERE bare = ? LIMIT 1000',
+      )
+      .all(bare)
+      .map(row => String(row.service));
+  }
+
   countSubscriptionsOf(service: string, bare: string): number {
     const count = this.#store.prepare(
       'SELECT count(*) AS n FROM pubsub_subscriptions JOIN pubsub_nodes ON id = node WHERE bare = ? AND service = ?',

@@ -107,7 +107,7 @@ async function configure(call: Call): Promise<null> {
   host.nodes.configure(node, next);
   forgetLast(node);
   const gone = host.nodes.items.trim(node, next.persistItems || !before.persistItems ? next.maxItems : 0);
-  if (gone.length > 0) host.changed?.(node, gone, null);
+  if (opens || gone.length > 0) host.changed?.(node, gone, null);
   await host.hub.store.durable();
   if (node.config.notifyConfig) tellConfigured(host, node);
   // Those who gain access get what they missed (XEP-0060 §12.2).

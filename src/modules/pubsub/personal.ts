@@ -9,8 +9,9 @@ import { rostersOf } from '../rosters.ts';
 import { refuseReader, refuseSubscriber } from './access.ts';
 import { answerRequest } from './answers.ts';
 import { takeAnswer } from './approval.ts';
+import { bouncedNode, dropGone } from './bounces.ts';
 import { itemsOf, nodeInfo } from './discovery.ts';
-import { dropGone, sendLast, tellSubscription } from './events.ts';
+import { sendLast, tellSubscription } from './events.ts';
 import { personalFeatures } from './features.ts';
 import { factsOf, type Host } from './host.ts';
 import { Interests, type Wanted } from './interest.ts';
@@ -179,9 +180,10 @@ export class Personal {
 
   /** An event came back: that resource is gone, though nobody said so. */
   bounced(error: Stanza): void {
-    if (!error.from || !error.has('event', ns.pubsubEvent)) return;
-    this.interests.forget(error.to!, error.from);
-    dropGone(this.host(error.to!), error);
+    const host = this.host(error.to!);
+    if (!error.from || !bouncedNode(host, error)) return;
+    this.interests.forget(host.jid, error.from);
+    dropGone(host, error);
   }
 }
 

@@ -88,7 +88,7 @@ export async function publishItem(
   publisher: Jid,
 ): Promise<string | null> {
   const { config } = node;
-  if (fanOutOf(host.hub).full) throw new StanzaError('resource-constraint', 'too many events are on their way');
+  if (fanOutOf(host.hub).full(node)) throw new StanzaError('resource-constraint', 'too many events are on their way');
   if (!config.persistItems && !config.deliverPayloads) {
     if (item) throw refusal('bad-request', 'item-forbidden');
     tellPublished(host, node, null);

@@ -12,8 +12,9 @@ import { infoElement, itemsElement } from '../disco.ts';
 import { refuseReader, refuseSubscriber } from './access.ts';
 import { answerRequest } from './answers.ts';
 import { takeAnswer } from './approval.ts';
+import { dropGone } from './bounces.ts';
 import { itemsOf, nodeInfo } from './discovery.ts';
-import { dropGone, sendLast } from './events.ts';
+import { sendLast } from './events.ts';
 import { personalFeatures } from './features.ts';
 import { factsOf, type Host } from './host.ts';
 import { type Node, serviceDefaults } from './node.ts';
@@ -44,7 +45,12 @@ export const pubsub: Module = {
       const service = of(domain);
       return hub.router.find(service.host.jid)?.name === 'services' ? [service.item] : [];
     });
-    hub.on('session-available', session => of(session.jid.domain).userCame(session));
+    hub.on('session-available', session => {
+      for (const service of nodesOf(hub).servicesOf(session.jid.bare.toString())) {
+        const domain = service.slice(prefix.length);
+        if (service === prefix + domain && hub.enabled('pubsub', domain)) of(domain).userCame(session);
+      }
+    });
     hub.on('message-kept', (message, waiting) => tellKept(of(message.to!.domain).host, message, waiting));
     hub.on('account-removed', async user => {
       const nodes = nodesOf(hub);
@@ -148,7 +154,6 @@ class PubsubService {
   /** Sends a user who has come the last items of nodes that are to be sent then (`on_sub_and_presence`). */
   userCame(session: Session): void {
     const { nodes, address } = this.host;
-    if (!nodes.has(address)) return;
     for (const { node: name, subscription } of nodes.subscriptionsOf(address, session.jid.bare.toString())) {
       const node = nodes.get(address, name);
       const { jid, state, deliver } = subscription;
