@@ -6,8 +6,11 @@ import type { ScannerLimits } from '../xmpp/scanner.ts';
 /** An unauthenticated peer needs no large stanzas (RFC 6120 §13.12 asks for at least 10,000 bytes). */
 export const bareLimits: ScannerLimits = { stanzaSize: 16 * 1024 };
 
-/** How long a client has from connecting to a session, in ms; tests ask for less. */
-export const patience = { negotiation: 60_000 };
+/**
+ * How long a client has from connecting to a session, and again after each answer of in-band registration: people fill
+ * in its form. In ms; tests ask for less.
+ */
+export const patience = { negotiation: 60_000, registration: 5 * 60_000 };
 
 /** `<limits/>` with the greatest stanza in bytes (XEP-0478 §3). */
 export function limitsElement(stanzaSize: number): Element {

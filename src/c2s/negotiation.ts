@@ -29,7 +29,8 @@ export class Negotiation {
   /** Called once, when the negotiation ended either way. */
   done: () => void = () => {};
   readonly #server: ClientServer;
-  readonly #timer: NodeJS.Timeout;
+  #timer: NodeJS.Timeout | undefined;
+  #over = false;
   #domain = '';
   #lang = '';
   #secured = false;
@@ -48,10 +49,16 @@ export class Negotiation {
       { contentNs: ns.client, limits: bareLimits, rate: limits.rate.c2s },
       { opened: h => this.#opened(h), stanza: s => this.#stanza(s), closed: e => this.#closed(e) },
     );
+    this.#endAfter(patience.negotiation);
+    if (direct) void this.#startTls();
+  }
+
+  #endAfter(ms: number): void {
+    clearTimeout(this.#timer);
+    if (this.#over) return;
     this.#timer = setTimeout(() => {
       this.stream.close(new StreamError('connection-timeout', 'the client took too long to authenticate'));
-    }, patience.negotiation);
-    if (direct) void this.#startTls();
+    }, ms);
   }
 
   /** Answers a stream header (RFC 6120 §4.7) with ours and the features of this phase. */
@@ -248,6 +255,7 @@ export class Negotiation {
       .then(answer => {
         this.stream.send(answer);
         this.stream.release();
+        this.#endAfter(patience.registration);
       });
   }
 
@@ -282,6 +290,7 @@ export class Negotiation {
   }
 
   #finished(): void {
+    this.#over = true;
     clearTimeout(this.#timer);
     this.done();
   }

@@ -155,7 +155,7 @@ export function readClients(section: Section): Config['clients'] {
     registration: section.boolean('registration', false),
     fork: section.boolean('fork', false),
     registrationLimit: {
-      accounts: limit.integer('accounts', 5, { min: 0 }),
+      accounts: limit.integer('accounts', 100, { min: 0 }),
       per: limit.duration('per', 3_600_000),
     },
     registrationFields: section.listOf('registration-fields', registrationFields, []),

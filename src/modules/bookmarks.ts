@@ -11,10 +11,10 @@ import { retractItems } from './pubsub/publisher.ts';
 
 export const bookmarks: Module = {
   name: 'bookmarks',
-  implements: ['XEP-0402', 'XEP-0048'],
+  implements: ['XEP-0402', 'XEP-0048', 'XEP-0411'],
   start(hub) {
     const personal = personalOf(hub);
-    hub.feature('account', ns.bookmarksConversion, ns.bookmarksPepConversion);
+    hub.feature('account', ns.bookmarksConversion, ns.bookmarksPepConversion, ns.bookmarksOldConversion);
     /** Accounts whose old node is about to be written. */
     const stale = new Set<string>();
     let writing = false;

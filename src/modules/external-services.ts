@@ -39,13 +39,13 @@ export const externalServices: Module = {
           service.type === type &&
           (port === undefined || String(service.port) === port),
       );
-      const secured = found.filter(service => service.secret || service.username);
-      if (secured.length === 0) throw new StanzaError('item-not-found', 'there are no credentials for such a service');
+      // One that takes everybody is told without credentials: the client learns that it needs none.
+      if (found.length === 0) throw new StanzaError('item-not-found', 'there is no such service');
       return el(
         'credentials',
         ns.externalServices,
         {},
-        ...secured.map(service => element(service, credentials(service, request.from))),
+        ...found.map(service => element(service, credentials(service, request.from))),
       );
     });
     let before = hub.config.externalServices;

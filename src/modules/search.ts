@@ -58,7 +58,8 @@ async function find(hub: Hub, { query, to }: Request): Promise<Element> {
   const x = query.child('x', ns.data);
   const asked = wanted(query, x);
   const rows: Record<string, string>[] = [];
-  for await (const { user, name = '', mail = '', mobile = '' } of hub.directory(to.domain)!.search(asked)) {
+  const people = Object.keys(asked).length > 0 ? hub.directory(to.domain)!.search(asked) : [];
+  for await (const { user, name = '', mail = '', mobile = '' } of people) {
     rows.push({ jid: `${user}@${to.domain}`, nick: user, first: name, email: mail, phone: mobile });
   }
   if (x) {
@@ -77,6 +78,7 @@ async function find(hub: Hub, { query, to }: Request): Promise<Element> {
   return el('query', ns.search, {}, ...items);
 }
 
+/** What is looked for; nothing at all finds nobody. */
 function wanted(query: Element, x: Element | null): PersonQuery {
   const values = x ? readForm(x) : null;
   if (x && !values) throw new StanzaError('bad-request', 'the form is not one of type submit');
@@ -91,7 +93,6 @@ function wanted(query: Element, x: Element | null): PersonQuery {
   // A family name is a part of the name, here as in most directories.
   const last = values ? textOf(values, 'last').trim() : query.childText('last').trim();
   if (last !== '' && last.length <= longest) asked.name = asked.name ? `${asked.name} ${last}` : last;
-  if (Object.keys(asked).length === 0) throw new StanzaError('not-acceptable', 'one field at least is to be filled in');
   return asked;
 }
 

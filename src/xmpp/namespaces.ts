@@ -79,6 +79,7 @@ export const ns = {
   bookmarks: 'urn:xmpp:bookmarks:1',
   bookmarksConversion: 'urn:xmpp:bookmarks:1#compat',
   bookmarksPepConversion: 'urn:xmpp:bookmarks:1#compat-pep',
+  bookmarksOldConversion: 'urn:xmpp:bookmarks-conversion:0',
   privateBookmarks: 'storage:bookmarks',
 } as const;
 

@@ -28,7 +28,7 @@ describe('the configuration', () => {
 
   it('has a default for everything but the domains', () => {
     const { clients, federation, limits, offline, modules } = parse('domains: { a.test: }');
-    assert.deepEqual(clients.registrationLimit, { accounts: 5, per: 3_600_000 });
+    assert.deepEqual(clients.registrationLimit, { accounts: 100, per: 3_600_000 });
     assert.deepEqual(federation.queue, { stanzas: 1000, wait: 60_000 });
     assert.deepEqual(limits.stanzaSize, { c2s: 262_144, s2s: 524_288 });
     assert.deepEqual(offline, { store: true, exceptions: [], messages: 50 });

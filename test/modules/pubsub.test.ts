@@ -85,6 +85,7 @@ describe('the configuration of a node', () => {
   it('reads what it writes', () => {
     for (const defaults of [personalDefaults, serviceDefaults]) {
       const written = formValues(formElement('submit', configForm(defaults)));
+      assert.deepEqual(written.get('pubsub#node_type'), ['leaf']);
       assert.deepEqual(configured(serviceDefaults, written), defaults);
     }
   });

@@ -100,7 +100,11 @@ directories:
     assert.match(found.toString(), /nurse@hub\.test/);
     assert.match(found.toString(), /Angelica Nurse/);
     const nothing = await romeo.asks('set', `<query xmlns='${ns.search}'/>`, 'hub.test');
-    assert.equal(nothing.child('error')?.attrs.type, 'modify');
+    assert.deepEqual(nothing.child('query', ns.search)?.all(), []);
+    const blank = `<query xmlns='${ns.search}'><x xmlns='${ns.data}' type='submit'/></query>`;
+    const nobody = (await romeo.asks('set', blank, 'hub.test')).child('query', ns.search)?.child('x', ns.data);
+    assert.equal(nobody?.attrs.type, 'result');
+    assert.equal(nobody.all('item').length, 0);
     const tried = await romeo.asks('set', `<query xmlns='${ns.search}'><email>*)(uid=*</email></query>`, 'hub.test');
     assert.equal(tried.child('query', ns.search)?.all('item').length, 0);
     const stranger = await hub.client('paris@other.test');

@@ -241,6 +241,24 @@ describe('bookmarks', () => {
       .all()
       .map(({ name, attrs }) => `${name} ${attrs.jid ?? attrs.url} ${attrs.name}`);
 
+  it('are announced as the same in all three places, for clients of each time', async () => {
+    const info = await romeo.asks('get', `<query xmlns='${ns.discoInfo}'/>`, 'romeo@hub.test');
+    const features = new Set(
+      info
+        .child('query', ns.discoInfo)!
+        .all('feature')
+        .map(({ attrs }) => attrs.var),
+    );
+    const announced = [
+      'urn:xmpp:bookmarks:1#compat',
+      'urn:xmpp:bookmarks:1#compat-pep',
+      'urn:xmpp:bookmarks-conversion:0',
+    ];
+    for (const feature of announced) assert.ok(features.has(feature), feature);
+    // Who keeps bookmarks wants as many items as there can be (XEP-0402 §3).
+    assert.ok(features.has(`${ns.pubsub}#config-node-max`));
+  });
+
   it('stored in the old way are items of the new', async () => {
     await store(
       romeo,

@@ -1,5 +1,6 @@
 // In-band registration before and behind a login, with everything that can go wrong (XEP-0077).
 import assert from 'node:assert/strict';
+import { patience } from '../../src/c2s/limits.ts';
 import { formElement } from '../../src/xmpp/form.ts';
 import { ns } from '../../src/xmpp/namespaces.ts';
 import { refusal } from '../support/administration.ts';
@@ -37,6 +38,21 @@ describe('in-band registration', () => {
     assert.ok(stranger.features.child('register', ns.registerFeature));
     const closed = await unknown('closed.test');
     assert.equal(closed.features.child('register', ns.registerFeature), null);
+  });
+
+  it('leaves a person time to fill in the form, and nobody else', async () => {
+    const usual = patience.negotiation;
+    patience.negotiation = 300;
+    try {
+      const writer = await unknown('hub.test');
+      await ask(writer, 'get', '', 'hub.test');
+      const idle = await unknown('hub.test');
+      assert.match((await idle.ends()).reason, /connection-timeout/);
+      assert.equal((await ask(writer, 'get', '', 'hub.test')).attrs.type, 'result');
+      await writer.close();
+    } finally {
+      patience.negotiation = usual;
+    }
   });
 
   it('says what must be given, as elements and as a form', async () => {

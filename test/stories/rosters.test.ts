@@ -77,9 +77,20 @@ describe('rosters', () => {
     for (const client of [one, two, deaf]) await client.close();
   });
 
+  const others = Array.from({ length: 40 }, (_, i) => `other${i}@hub.test`);
+
+  /** Gives a roster so many contacts that a few changes come as pushes. */
+  async function fill(client: Client): Promise<void> {
+    for (const jid of others) {
+      await client.asks('set', query(`<item jid='${jid}'/>`));
+      await push(client);
+    }
+  }
+
   it('send only what is new to a client that knows a version', async () => {
     const name = `versions${++users}`;
     const client = await enter(name);
+    await fill(client);
     await client.asks('set', query(`<item jid='a@hub.test'/>`));
     const { ver } = (await push(client)).child('query', ns.roster)!.attrs;
     await client.asks('set', query(`<item jid='b@hub.test'/>`));
@@ -100,9 +111,26 @@ describe('rosters', () => {
     await again.close();
   });
 
+  it('send everything where that is less than one push for each change', async () => {
+    const client = await enter(`whole${++users}`);
+    await client.asks('set', query(`<item jid='a@hub.test'/>`));
+    const { ver } = (await push(client)).child('query', ns.roster)!.attrs;
+    for (const jid of ['b@hub.test', 'c@hub.test']) await client.asks('set', query(`<item jid='${jid}'/>`));
+    await client.asks('set', query(`<item jid='a@hub.test' subscription='remove'/>`));
+    let latest = '';
+    for (let i = 0; i < 3; i++) latest = (await push(client)).child('query', ns.roster)!.attrs.ver;
+    const answer = await client.asks('get', query('', ` ver='${ver}'`));
+    assert.deepEqual(itemsOf(answer).map(shown), ['b none', 'c none']);
+    assert.equal(answer.child('query', ns.roster)!.attrs.ver, latest);
+    const same = await client.asks('get', query('', ` ver='${latest}'`));
+    assert.equal(same.child('query', ns.roster), null);
+    await client.hasNot(e => itemsOf(e).length > 0);
+    await client.close();
+  });
+
   /** The version of a roster that came as a whole. */
   function whole(answer: Element): string {
-    assert.deepEqual(itemsOf(answer).map(shown), ['b none']);
+    assert.equal(itemsOf(answer).length, others.length + 1);
     return answer.child('query', ns.roster)!.attrs.ver;
   }
 
@@ -115,6 +143,7 @@ describe('rosters', () => {
       await client.asks('set', query(`<item ${attributes}/>`));
       versions.push((await push(client)).child('query', ns.roster)!.attrs.ver);
     };
+    await fill(client);
     for (const contact of ['a', 'b', 'c']) await set(`jid='${contact}@hub.test'`);
     for (const attributes of [`jid='c@hub.test' name='1'`, `jid='a@hub.test' name='2'`, `jid='c@hub.test' name='3'`]) {
       await set(attributes);

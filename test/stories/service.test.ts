@@ -137,7 +137,10 @@ describe('what a domain tells of itself', () => {
     const port = await credentials("<service host='turn.hub.test' type='turn' port='3478'/>");
     assert.equal(port.attrs.type, 'result');
     assert.equal(refusal(await credentials("<service host='turn.hub.test' type='turn' port='1'/>")), 'item-not-found');
-    assert.equal(refusal(await credentials("<service host='stun.hub.test' type='stun'/>")), 'item-not-found');
+    const open = await credentials("<service host='stun.hub.test' type='stun'/>");
+    const [stun] = open.child('credentials', ns.externalServices)!.all('service');
+    assert.deepEqual(stun.attrs, { host: 'stun.hub.test', port: '3478', type: 'stun', transport: 'udp' });
+    assert.equal(refusal(await credentials("<service host='stun.else.test' type='stun'/>")), 'item-not-found');
     assert.equal(refusal(await credentials("<service host='turn.hub.test'/>")), 'bad-request');
     assert.equal(refusal(await credentials('')), 'bad-request');
   });

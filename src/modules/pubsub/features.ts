@@ -10,6 +10,7 @@ export const personalFeatures: readonly string[] = [
   'auto-create',
   'auto-subscribe',
   'config-node',
+  'config-node-max',
   'create-and-configure',
   'create-nodes',
   'delete-items',
