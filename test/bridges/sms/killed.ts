@@ -8,6 +8,8 @@ const bridge = await startBridge(Number(port), yaml, openSqlite(path));
 console.log('ready');
 for await (const line of createInterface({ input: process.stdin })) {
   if (line === 'list') {
+    // What is under way is not among what was sent, though the SMSC may have it.
+    await bridge.waits(() => bridge.bridge.show().queue === 0, 'an empty queue', 8_000);
     console.log(`list ${JSON.stringify(await bridge.queue('list', 'sent'))}`);
     continue;
   }
