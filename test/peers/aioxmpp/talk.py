@@ -67,6 +67,9 @@ async def approval(juliet):
 async def versions(juliet):
     """A client that comes back with its roster is told only what is new."""
     roster = juliet[aioxmpp.RosterClient]
+    # A short roster would be sent whole.
+    for n in range(20):
+        await roster.set_entry(jid(f'cousin{n}@hub.test'), name='Cousin')
     known = roster.export_as_json()
     await roster.set_entry(jid('friar@hub.test'), name='Friar')
     again = Person('juliet@hub.test/again', aioxmpp.RosterClient)
