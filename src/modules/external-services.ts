@@ -122,6 +122,9 @@ interface Credentials {
   expires?: string;
 }
 
+/** A part of their lifetime in which the same credentials are given again: what clients compare and keep is stable. */
+const stable = 1 / 16;
+
 /**
  * Fixed credentials, or some made for this user: the user name carries when they end, the password is its HMAC under
  * the secret that the service has as well (draft-uberti-behave-turn-rest-00 §2.2).
@@ -129,7 +132,8 @@ interface Credentials {
 function credentials(service: ExternalService, user: Jid): Credentials {
   const { secret, username, password, lifetime } = service;
   if (!secret) return username ? { username, password } : {};
-  const ends = Math.floor((Date.now() + lifetime) / 1000);
+  const step = Math.max(1, Math.floor((lifetime / 1000) * stable));
+  const ends = Math.floor((Date.now() + lifetime) / 1000 / step) * step;
   // A relay's log tells users apart, and does not tell who they are.
   const made = `${ends}:${hash('sha256', `${secret} ${user.bare}`, 'hex').slice(0, 16)}`;
   return {
