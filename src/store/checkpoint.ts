@@ -1,7 +1,15 @@
-// A thread that moves the write-ahead log into the database and ends; writers go on meanwhile.
+// A thread that moves the write-ahead log into the database when it is asked to; writers go on meanwhile.
 import { DatabaseSync } from 'node:sqlite';
-import { workerData } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 
 const database = new DatabaseSync(workerData as string, { timeout: 5000 });
-database.exec('PRAGMA wal_checkpoint(PASSIVE)');
-database.close();
+
+parentPort!.on('message', (wanted: 'move' | 'end') => {
+  if (wanted === 'move') {
+    database.exec('PRAGMA wal_checkpoint(PASSIVE)');
+    parentPort!.postMessage('moved');
+  } else {
+    database.close();
+    parentPort!.close();
+  }
+});

@@ -9,6 +9,8 @@ const mostPending = 8 * 1024 * 1024;
 const mostLength = 32 * 1024 * 1024;
 /** How long to leave the log alone after it was moved, in ms: a reader elsewhere may be in the way. */
 const pause = 1000;
+/** How long the thread waits for more to do, in ms: to start one costs more than to move a log. */
+const patience = 60_000;
 
 export class WriteAheadLog {
   /** For fdatasync. */
@@ -17,7 +19,9 @@ export class WriteAheadLog {
   readonly #path: string;
   readonly #state: StatementSync;
   readonly #frame: number;
-  #moving: Promise<void> | null = null;
+  #thread: Worker | null = null;
+  #rest: NodeJS.Timeout | null = null;
+  #moving = false;
   #moved = -Infinity;
 
   constructor(database: DatabaseSync, path: string) {
@@ -50,21 +54,43 @@ export class WriteAheadLog {
   }
 
   #move(): void {
-    const file = import.meta.url.endsWith('.ts') ? './checkpoint.ts' : './checkpoint.js';
-    const worker = new Worker(new URL(file, import.meta.url), { workerData: this.#path, execArgv: [] });
-    this.#moving = new Promise(resolve => {
-      worker.on('error', () => {}); // It is tried again later; the log only stays longer.
-      worker.on('exit', () => {
-        this.#moving = null;
-        this.#moved = performance.now();
-        resolve();
-      });
-    });
+    this.#moving = true;
+    if (this.#rest) clearTimeout(this.#rest);
+    this.#thread ??= this.#start();
+    this.#thread.postMessage('move');
   }
 
-  /** Moves all of the log. Nothing may be written any more. */
+  #start(): Worker {
+    const file = import.meta.url.endsWith('.ts') ? './checkpoint.ts' : './checkpoint.js';
+    const thread = new Worker(new URL(file, import.meta.url), { workerData: this.#path, execArgv: [] });
+    const moved = () => {
+      this.#moving = false;
+      this.#moved = performance.now();
+    };
+    thread.on('message', () => {
+      moved();
+      this.#rest = setTimeout(() => thread.postMessage('end'), patience);
+      this.#rest.unref();
+    });
+    thread.on('error', () => {}); // It is tried again later; the log only stays longer.
+    thread.on('exit', () => {
+      if (this.#thread === thread) this.#thread = null;
+      moved();
+    });
+    thread.unref();
+    return thread;
+  }
+
+  /** Lets go of the log. Nothing may be written any more. */
   async close(): Promise<void> {
-    await this.#moving;
+    if (this.#rest) clearTimeout(this.#rest);
+    const thread = this.#thread;
+    if (thread) {
+      thread.ref();
+      const ended = new Promise(resolve => thread.once('exit', resolve));
+      thread.postMessage('end');
+      await ended;
+    }
     closeSync(this.descriptor);
   }
 }

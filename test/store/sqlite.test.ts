@@ -1,11 +1,12 @@
 // The SQLite store: the contract, a kill -9 at any moment, and what it says when it cannot be opened.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { StoreError } from '../../src/hub/store.ts';
 import { openMemory, openSqlite } from '../../src/store/sqlite.ts';
+import { until } from '../support/until.ts';
 import { storeContract } from './contract.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'isthmus-store-'));
@@ -75,6 +76,7 @@ describe('sqlite store', () => {
       await store.durable();
     }
     assert.equal(store.prepare('SELECT count(*) AS n FROM blobs').get()?.n, 60);
+    await until(() => statSync(file).size > 8 * 1024 * 1024);
     await store.close();
     const again = openSqlite(file);
     assert.equal(again.prepare('SELECT count(*) AS n FROM blobs').get()?.n, 60);
