@@ -14,7 +14,7 @@ import {
 } from './record.ts';
 
 /** Records wait for company before they are written, so long (in ms) and so many bytes; who must not lose any asks for `durable`. */
-const writeDelay = 10;
+const writeDelay = 50;
 const mostPending = 64 * 1024;
 /** How much is read for a record before its length is known, in bytes; and at once where many are. */
 const usualRecord = 1024;
