@@ -41,6 +41,8 @@ export class Records {
   #length = 0;
   #newest = 0;
   #later: NodeJS.Timeout | null = null;
+  /** The oldest segment, and the newest place in it. */
+  #oldest = { from: -1, behind: -1, newest: 0 };
   /** What was added could not be kept: who asks next whether it was is told. */
   #lost: unknown = null;
 
@@ -142,9 +144,12 @@ export class Records {
     const { segments } = this.#journal;
     if (segments.length === 0) return false;
     const behind = segments[1] ?? end;
-    let newest = 0;
-    for (const { place } of this.#within(segments[0], behind)) newest = Math.max(newest, place);
-    if (newest < before) {
+    if (this.#oldest.from !== segments[0] || this.#oldest.behind !== behind) {
+      let newest = 0;
+      for (const { place } of this.#within(segments[0], behind)) newest = Math.max(newest, place);
+      this.#oldest = { from: segments[0], behind, newest };
+    }
+    if (this.#oldest.newest < before) {
       removing();
       this.#journal.drop(behind);
       return true;
