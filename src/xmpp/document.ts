@@ -202,6 +202,7 @@ export class DocumentReader {
 }
 
 const none: ReadonlyMap<string, string> = new Map();
+
 /** Behind the tag that starts at `at`, whose quoted values may hold a `>`; -1: it does not end. */
 function tagEnd(text: string, at: number): number {
   for (let p = at + 1; p < text.length; p++) {
