@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import { askAdmin } from '../../src/hub/admin.ts';
+import type { Element } from '../../src/xmpp/element.ts';
 import { ns } from '../../src/xmpp/namespaces.ts';
 import type { Client, ClientOptions } from '../support/client.ts';
 import { type HubProcess, hubDirectory } from '../support/process.ts';
@@ -30,6 +31,7 @@ describe('a hub that is killed', () => {
   const place = hubDirectory(`domains: { ${domain}: {} }
 clients: { require-tls: false, registration: true, registration-limit: { accounts: 0 } }
 limits: { rate: { c2s: 0 } }
+modules: { archive: true }
 offline: { messages: 100000 }`);
   const promised = new Promised();
   let hub: HubProcess;
@@ -141,6 +143,23 @@ offline: { messages: 100000 }`);
     return bodies;
   }
 
+  /** The bodies in the archive of a client's user (XEP-0313 §4.3). */
+  async function archived(client: Client): Promise<string[]> {
+    const bodies: string[] = [];
+    for (let after = ''; ; ) {
+      const query = `<query xmlns='${ns.archive}'><set xmlns='${ns.resultSet}'><max>250</max>${after}</set></query>`;
+      const answer = await client.asks('set', query);
+      for (const { name, ...stanza } of client.inbox.splice(0)) {
+        const result = name === 'message' ? stanza.children.find(child => typeof child !== 'string') : undefined;
+        const forwarded = (result as Element | undefined)?.child('forwarded', ns.forward);
+        bodies.push(forwarded?.child('message', ns.client)?.childText('body') ?? '');
+      }
+      const fin = answer.child('fin', ns.archive)!;
+      if (fin.attrs.complete === 'true') return bodies;
+      after = `<after>${fin.child('set', ns.resultSet)!.childText('last', ns.resultSet)}</after>`;
+    }
+  }
+
   const includesAll = (found: Iterable<string>, wanted: Iterable<string>) => {
     const there = new Set(found);
     assert.deepEqual(
@@ -214,6 +233,10 @@ offline: { messages: 100000 }`);
       return left.size === 0;
     });
     assert.equal(new Set(bodies).size, bodies.length, 'none is there twice');
+    absent.inbox.length = 0;
+    const inArchive = await archived(absent);
+    includesAll(inArchive, promised.messages);
+    assert.equal(new Set(inArchive).size, inArchive.length, 'none is archived twice');
     await absent.close();
   }).timeout(60_000);
 

@@ -72,6 +72,10 @@ export const archive: Module = {
       const shared = sent !== null && messages.share(sent, clean);
       return identified(clean, user, messages.idOf(shared ? sent : messages.add(clean, 'recipient')));
     });
+    // Who is told that a message is kept may rely on the archive as well. (What fails is told otherwise.)
+    hub.on('message-kept', stanza =>
+      stableId(stanza, stanza.to!) === null ? undefined : messages.durable().catch(() => {}),
+    );
     // What is archived is kept: it does not bounce where it is not stored besides.
     hub.on('message-undelivered', stanza =>
       stableId(stanza, stanza.to!) === null ? false : messages.durable().then(() => true),
