@@ -68,12 +68,14 @@ export class Messages {
   /** Everything before this place is gone, whether it was removed already or not. */
   #oldest = 0;
   #newest: Added | null = null;
-  /** The places that the last adoptions took: whose, from which on, and up to which. */
-  #adopted = { user: '', from: 0, place: 0 };
 
   /** `failed` is told when messages that nobody waits for could not be kept. */
-  constructor(store: Store, failed: (error: unknown) => void = () => {}) {
-    this.#postings = new Postings(store);
+  constructor(
+    store: Store,
+    failed: (error: unknown) => void = () => {},
+    sizes?: { block: number; generation: number; steps: number },
+  ) {
+    this.#postings = new Postings(store, sizes);
     this.#adoptions = new Adoptions(store);
     const written = () => this.#postings.step(this.#records.end);
     this.#records = new Records(store.journal('archive'), { written, failed });
@@ -112,36 +114,28 @@ export class Messages {
    */
   adopt(user: Jid, messages: readonly Foreign[]): void {
     const name = user.bare.toString();
+    const newest = this.#postings.newest(name);
     const fresh: Posting[] = [];
-    let newest = this.#postings.newest(name);
-    for (const { stanza, at, id } of messages) {
-      if (this.placeOf(user, id) !== null) continue;
-      const place = this.#freePlace(name, Math.min(at, Date.now()) * placesPerMs, newest);
-      newest = Math.max(newest, place);
+    let place = -1;
+    for (const { stanza, at, id } of messages.toSorted((a, b) => a.at - b.at)) {
+      // What is too old would go at once.
+      if (at * placesPerMs < this.#oldest || this.placeOf(user, id) !== null) continue;
+      // Many messages may bear one time, and stay in order.
+      place = Math.max(place + 1, Math.min(at, Date.now()) * placesPerMs);
+      while (place <= newest && this.#postings.at(name, place)) place++;
       const side = stanza.from?.bare.equals(user.bare) ? 'sender' : 'recipient';
       const mark = side === 'sender' ? sendersMark : recipientsMark;
       const position = this.#records.add(stanza, mark, place, this.#ids.salt());
       this.#adoptions.add(name, place, id);
       fresh.push({ place, position, ...this.#hashesOf(otherEnd(stanza, side)) });
-      this.#last = Math.max(this.#last, place);
     }
+    this.#last = Math.max(this.#last, place);
     this.#postings.merge(name, fresh);
-  }
-
-  /** The first place from there on that is free; many messages may bear one time, and stay in order. */
-  #freePlace(user: string, from: number, newest: number): number {
-    const last = this.#adopted;
-    const within = last.user === user && from >= last.from && from <= last.place;
-    let place = within ? last.place + 1 : from;
-    while (place <= newest && this.#postings.at(user, place)) place++;
-    this.#adopted = { user, from: within && place === last.place + 1 ? last.from : from, place };
-    return place;
   }
 
   /** Writes all that is added: a transaction that may be taken back begins, or was. */
   settle(): void {
     this.#postings.flush(this.#records.end);
-    this.#adopted = { user: '', from: 0, place: 0 };
   }
 
   /** Resolves when all that was added is on the disk; rejects where some of it could not be kept. */
@@ -182,6 +176,8 @@ export class Messages {
   page(user: Jid, selection: Selection, limit: number, backwards: boolean, skip = 0): ArchivedMessage[] {
     const found: ArchivedMessage[] = [];
     let left = skip;
+    // Now rather than at the first message that is read: the index may change with it.
+    this.#records.write();
     for (const posting of this.#selected(user, selection, backwards)) {
       if (found.length === limit) break;
       if (left-- > 0) continue;

@@ -12,15 +12,14 @@ export interface Posting {
   readonly contact: number;
   readonly resource: number;
 }
-/** Postings in a block: some 2 KiB. */
-const mostInBlock = 256;
+/**
+ * Postings in a block, some 1 KiB; and in a generation, which is written in so many steps, each of them short.
+ */
+const sizes = { block: 256, generation: 32_768, steps: 64 };
 /** Blocks that are read at once. */
 const blocksAtOnce = 16;
-/** A generation is written when it has so many postings; that happens in so many steps, each of them short. */
-const mostInGeneration = 32_768;
-const steps = 64;
-/** So many are kept while the store fails. What comes then is found again at the next start. */
-const mostKept = 16 * mostInGeneration;
+/** So many generations are kept while the store fails. What comes then is found again at the next start. */
+const mostKept = 16;
 
 const schema = [
   `CREATE TABLE archive_blocks (
@@ -37,6 +36,7 @@ const schema = [
  */
 export class Postings {
   readonly #store: Store;
+  readonly #sizes: typeof sizes;
   /** It takes what comes. */
   #young: Generation;
   /** It is being written, some users at each step. */
@@ -46,8 +46,9 @@ export class Postings {
   /** Some were not kept: what the tables lack begins before them. */
   #incomplete = false;
 
-  constructor(store: Store) {
+  constructor(store: Store, limits = sizes) {
     this.#store = store;
+    this.#sizes = limits;
     store.migrate('archive index', schema);
     this.#young = new Generation(this.progress.position);
   }
@@ -64,7 +65,8 @@ export class Postings {
 
   /** Adds a posting of a user's, newer than all others of its. */
   add(user: string, place: number, position: number, contact: number, resource: number): void {
-    if (this.#young.count < mostKept) this.#young.add(user, place, position, contact, resource);
+    if (this.#young.count < mostKept * this.#sizes.generation)
+      this.#young.add(user, place, position, contact, resource);
     else this.#incomplete = true;
   }
 
@@ -73,8 +75,8 @@ export class Postings {
    * before it was added.
    */
   step(position: number): void {
-    if (this.#old?.due) this.#writeSome(this.#old, this.#old.due, Math.ceil(this.#old.users / steps));
-    else if (this.#old === null && this.#young.count >= mostInGeneration) this.#age(position);
+    if (this.#old?.due) this.#writeSome(this.#old, this.#old.due, Math.ceil(this.#old.users / this.#sizes.steps));
+    else if (this.#old === null && this.#young.count >= this.#sizes.generation) this.#age(position);
   }
 
   /** Writes all there is. */
@@ -118,7 +120,7 @@ export class Postings {
         if (this.#old !== old) return;
         this.#old = null;
         // One that the store made grow is let go of.
-        if (old.count < 2 * mostInGeneration) this.#spare = old;
+        if (old.count < 2 * this.#sizes.generation) this.#spare = old;
       },
       () => {
         if (this.#old === old) old.due = old.all();
@@ -127,7 +129,7 @@ export class Postings {
     );
   }
 
-  /** The postings of a user between two places (exclusive), in order or from the end on. */
+  /** The postings of a user between two places (exclusive), in order or from the end on; until `step` or `flush`. */
   *of(user: string, after: number, before: number, backwards: boolean): Generator<Posting> {
     const gathered = [this.#old, this.#young].flatMap(one => one?.of(user) ?? []);
     const blocks = this.#blocks(user, after, before, backwards);
@@ -197,7 +199,7 @@ export class Postings {
       let begin = 0;
       for (let n = 1; n <= all.length; n++) {
         // Positions grow within a block.
-        const ends = n === all.length || n - begin === mostInBlock || all[n].position < all[n - 1].position;
+        const ends = n === all.length || n - begin === this.#sizes.block || all[n].position < all[n - 1].position;
         if (!ends) continue;
         this.#insert(user, numbersOf(all.slice(begin, n)));
         begin = n;
@@ -221,12 +223,12 @@ export class Postings {
     let begin = 0;
     while (begin < postings.length && postings[begin] <= newest) begin += stride;
     if (begin === postings.length) return;
-    const open = last.length < stride * mostInBlock ? last : last.subarray(0, 0);
+    const open = last.length < stride * this.#sizes.block ? last : last.subarray(0, 0);
     const all = new Float64Array(open.length + postings.length - begin);
     all.set(open);
     all.set(postings.subarray(begin), open.length);
-    for (let at = 0; at < all.length; at += stride * mostInBlock) {
-      this.#insert(user, all.subarray(at, at + stride * mostInBlock));
+    for (let at = 0; at < all.length; at += stride * this.#sizes.block) {
+      this.#insert(user, all.subarray(at, at + stride * this.#sizes.block));
     }
   }
 

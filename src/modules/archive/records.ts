@@ -90,7 +90,8 @@ export class Records {
     if (this.#length === 0) return;
     const length = this.#length;
     this.#length = 0;
-    this.#append(this.#pending.subarray(0, length));
+    // All of these are in the index by now; one that is added as a whole is not yet.
+    if (this.#append(this.#pending.subarray(0, length))) this.#try(() => this.#events.written());
   }
 
   /** Resolves when all that was added is on the disk; rejects where some of it could not be written. */
@@ -166,13 +167,19 @@ export class Records {
     return position;
   }
 
-  #append(bytes: Uint8Array): void {
+  #append(bytes: Uint8Array): boolean {
+    return this.#try(() => this.#journal.append(bytes));
+  }
+
+  /** False: it failed, which is told once. */
+  #try(work: () => void): boolean {
     try {
-      this.#journal.append(bytes);
-      this.#events.written();
+      work();
+      return true;
     } catch (error) {
       if (this.#lost === null) this.#events.failed(error);
       this.#lost = error;
+      return false;
     }
   }
 
