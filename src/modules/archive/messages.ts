@@ -5,7 +5,7 @@ import { Jid } from '../../xmpp/jid.ts';
 import type { Stanza } from '../../xmpp/stanza.ts';
 import { Adoptions } from './adoptions.ts';
 import { type Posting, Postings } from './postings.ts';
-import { ownersOf, recipientsMark, sendersMark, stanzaOf } from './record.ts';
+import { adoptedMark, ownersOf, recipientsMark, sendersMark, stanzaOf } from './record.ts';
 import { type FoundRecord, Records } from './records.ts';
 import { StableIds } from './stable-ids.ts';
 
@@ -125,7 +125,7 @@ export class Messages {
       while (place <= newest && this.#postings.at(name, place)) place++;
       const side = stanza.from?.bare.equals(user.bare) ? 'sender' : 'recipient';
       const mark = side === 'sender' ? sendersMark : recipientsMark;
-      const position = this.#records.add(stanza, mark, place, this.#ids.salt());
+      const position = this.#records.add(stanza, adoptedMark | mark, place, this.#ids.salt());
       this.#adoptions.add(name, place, id);
       fresh.push({ place, position, ...this.#hashesOf(otherEnd(stanza, side)) });
     }
@@ -254,7 +254,7 @@ export class Messages {
     const known = new Map<string, number>();
     for (const record of this.#records.since(since)) {
       this.#last = Math.max(this.#last, record.place);
-      const stanza = stanzaOf(record.bytes, record.at, record.length);
+      const stanza = record.marks & adoptedMark ? null : stanzaOf(record.bytes, record.at, record.length);
       if (stanza) this.#recoverRecord(known, record, stanza);
     }
   }

@@ -5,6 +5,8 @@ import { Stanza } from '../../xmpp/stanza.ts';
 /** Whose archives a record belongs to, as bits. A record of nobody's is an erased one. */
 export const sendersMark = 1;
 export const recipientsMark = 2;
+/** It is in the index or, where that was taken back, nowhere: the journal alone does not say that it is kept. */
+export const adoptedMark = 4;
 
 // The length of all of it (4 bytes), the marks (1), the place (8), the salt (6), then the message as XML, without its end tag.
 const marksAt = 4;
@@ -84,7 +86,7 @@ export function unmarked(bytes: Uint8Array, marks: number): Uint8Array {
   const left = bytes[marksAt] & ~marks;
   const rest = Uint8Array.from(bytes);
   rest[marksAt] = left;
-  if (left === 0) rest.fill(0, headLength);
+  if ((left & (sendersMark | recipientsMark)) === 0) rest.fill(0, headLength);
   return rest;
 }
 

@@ -60,7 +60,7 @@ class Model {
     const kind = this.#random.below(100);
     if (kind < 60) this.#exchange();
     else if (kind < 84) this.#ask();
-    else if (kind < 89) this.#adopt();
+    else if (kind < 89) await this.#adopt();
     else if (kind < 93) await this.#killed();
     else if (kind < 95) await this.#restarted();
     else if (kind < 97) this.#forget();
@@ -102,7 +102,7 @@ class Model {
     }
   }
 
-  #adopt(): void {
+  async #adopt(): Promise<void> {
     const random = this.#random;
     const user = random.pick(users);
     const archive = this.#of(user);
@@ -116,17 +116,18 @@ class Model {
       return { stanza, body, at, id: `elsewhere-${this.#serial}`, contact: other };
     });
     this.#messages.settle();
-    const failing = random.below(4) === 0;
-    try {
-      this.#store.atomic(() => {
+    if (random.below(4) === 0) {
+      const takenBack = () => {
         this.#messages.adopt(user, batch);
-        if (failing) throw new Error('taken back');
-      });
-    } catch (error) {
-      assert.ok(failing, String(error));
+        throw new Error('taken back');
+      };
+      assert.throws(() => this.#store.atomic(takenBack), /taken back/);
+      if (random.below(2)) await this.#killed();
+      else this.#messages.settle();
+      if (random.below(2)) return;
     }
+    this.#store.atomic(() => this.#messages.adopt(user, batch));
     this.#messages.settle();
-    if (failing) return;
     // What comes twice is there once.
     this.#store.atomic(() => this.#messages.adopt(user, batch.slice(0, 2)));
     this.#messages.settle();
