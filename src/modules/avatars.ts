@@ -20,6 +20,8 @@ const kinds: readonly (readonly [type: string, start: string, at: number])[] = [
   ['image/webp', 'WEBP', 8],
 ];
 const largest = 90 * 1024;
+/** The id of the metadata that says: the picture is one that only the vCard can hold. */
+const inVcard = 'vcard';
 /** Its vCard is for everybody, so is the picture that comes from there. */
 const publicly = { accessModel: 'open' } as const;
 
@@ -70,22 +72,23 @@ function rebroadcast(hub: Hub, session: Session): void {
 function annotate(hub: Hub, session: Session, presence: Stanza): Stanza {
   const { notes, jid } = session;
   const known = hashOf(hub, jid.bare, presence.to);
-  // Contacts who were told of a picture learn that it is not for them any more.
-  const hash = known === null && presence.to === null && notes.has(told) ? '' : known;
   const photo = photoIn(presence);
+  // Contacts who were told of a picture learn that it is not for them any more, unless the client tells of another.
+  const another = photo?.text && photo.text !== notes.get(told);
+  const hash = known === null && presence.to === null && notes.has(told) && !another ? '' : known;
   // An empty photo is the client's wish, unless the hub has put it there.
   if (hash === null || photo?.text === hash || (showsNone(presence) && presence !== session.presence)) return presence;
   const annotated = presence
     .without((name, space) => name === 'x' && space === ns.vcardUpdate)
     .with(el('x', ns.vcardUpdate, {}, el('photo', ns.vcardUpdate, {}, hash)));
   injected.add(annotated);
-  if (presence.to === null) notes.set(told, true);
+  if (presence.to === null) notes.set(told, hash);
   return annotated;
 }
 
 /** Presence whose photo is the hub's doing. */
 const injected = new WeakSet<Stanza>();
-/** Set once the hub has put a picture's hash into a session's broadcasts. */
+/** The picture's hash that the hub put into a session's broadcasts last. */
 const told = Symbol('avatar in presence');
 /** Whether a session says in its presence that it shows no picture. */
 const shy = Symbol('no avatar in presence');
@@ -98,7 +101,10 @@ function showsNone(presence: Stanza): boolean {
   return photoIn(presence)?.text === '';
 }
 
-/** The hash of a user's picture, '' where it was taken away, null where there never was one or it is not for `reader`. */
+/**
+ * The hash of a user's picture, '' where it was taken away, null where there never was one, it is not for `reader`, or
+ * only the vCard holds it.
+ */
 function hashOf(hub: Hub, user: Jid, reader: Jid | null): string | null {
   const { nodes } = personalOf(hub);
   if (!nodes.has(user.toString())) return null;
@@ -106,7 +112,7 @@ function hashOf(hub: Hub, user: Jid, reader: Jid | null): string | null {
   if (!node || node.config.accessModel === 'whitelist' || node.config.accessModel === 'authorize') return null;
   if (reader && node.config.accessModel !== 'open') return null;
   const last = nodes.items.last(node);
-  return last ? (pictureIn(last)?.id ?? '') : '';
+  return last?.id === inVcard ? null : ((last && pictureIn(last)?.id) ?? '');
 }
 
 const pictures = new WeakMap<Item, { id: string; type: string } | null>();
@@ -147,7 +153,7 @@ const v = (name: string, ...children: (Element | string)[]) => el(name, ns.vcard
 
 /**
  * Takes the picture out of a vCard that a user sets, and publishes it; a vCard without one takes the picture away. Gives
- * what is to be kept as the vCard. What is no picture, or too large for one, stays in it.
+ * what is to be kept as the vCard. What is no picture, or too large for one, stays in it, and stands for an earlier one.
  */
 export async function takeAvatar(hub: Hub, user: Jid, vcard: Element): Promise<Element> {
   const picture = pictureOf(vcard);
@@ -155,6 +161,7 @@ export async function takeAvatar(hub: Hub, user: Jid, vcard: Element): Promise<E
   if (picture === 'none') {
     if (current) await publishMetadata(hub, user, sha1(Buffer.alloc(0)), null);
   } else if (picture === null) {
+    if (current !== null) await publishMetadata(hub, user, inVcard, null);
     return vcard;
   } else if (picture.id !== current) {
     const { id } = picture;

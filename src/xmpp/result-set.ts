@@ -21,7 +21,7 @@ export interface PageAnswer {
   readonly first: string | null;
   readonly last: string | null;
   /** Where the first item stands in the whole result, and how long that is; absent where that would cost too much. */
-  readonly index?: number;
+  readonly index?: number | null;
   readonly count?: number;
 }
 
@@ -51,7 +51,7 @@ function numberIn(set: Element | null, name: string): number | null {
 
 /** The `<set/>` of an answer. */
 export function pageElement({ first, last, index, count }: PageAnswer): Element {
-  const place = index === undefined ? undefined : String(index);
+  const place = index === undefined || index === null ? undefined : String(index);
   return el(
     'set',
     ns.resultSet,

@@ -136,10 +136,17 @@ describe('avatars', () => {
     await benvolio.close();
   });
 
-  it('leaves what is no picture in the vCard', async () => {
-    await romeo.asks('set', vcard(photo(Buffer.from('<script>'))));
+  it('leaves what is no picture in the vCard, where it stands for an earlier one', async () => {
+    await romeo.asks('set', vcard(photo(png('five'))));
+    await seen(juliet, romeo.jid, sha1(png('five')));
+    const other = Buffer.from('<script>');
+    await romeo.asks('set', vcard(photo(other)));
+    await seen(juliet, romeo.jid, '');
     const card = (await romeo.asks('get', `<vCard xmlns='vcard-temp'/>`)).child('vCard', ns.vcard);
     assert.equal(card?.child('PHOTO')?.childText('TYPE'), 'image/gif');
+    // What the client says of it is believed.
+    await romeo.sends(`<presence><x xmlns='${ns.vcardUpdate}'><photo>${sha1(other)}</photo></x></presence>`);
+    await seen(juliet, romeo.jid, sha1(other));
   });
 
   it('says of a missing vCard what it says of a missing account', async () => {

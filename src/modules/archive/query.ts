@@ -32,7 +32,7 @@ export function answerQuery(messages: Messages, user: Jid, query: Element, sessi
     pageElement({
       first: page[0]?.id ?? null,
       last: page[page.length - 1]?.id ?? null,
-      index: known ? index() : undefined,
+      index: known ? index() : null,
       count: known ? count : undefined,
     }),
   );
@@ -42,8 +42,8 @@ interface Selected {
   page: ArchivedMessage[];
   /** Nothing of the selection lies beyond the page, in the direction of paging. */
   complete: boolean;
-  /** Where the first message of the page stands in the selection. */
-  index(): number;
+  /** Where the first message of the page stands in the selection; null where that is not told. */
+  index(): number | null;
 }
 
 /** Cuts the page out of the selection (XEP-0313 §4.3); one message more tells whether there are more. */
@@ -57,6 +57,8 @@ function select(messages: Messages, user: Jid, selection: Selection, asked: Page
   const complete = found.length <= max;
   const page = complete ? found : backwards ? found.slice(1) : found.slice(0, max);
   const index = () => {
+    // By an index slixmpp would know that this page ends where the result ends, and ask for none before it.
+    if (asked.before === '' && !complete) return null;
     if (page.length === 0) return 0;
     return asked.index ?? messages.count(user, { ...selection, before: page[0].place }, mostCounted);
   };
