@@ -164,6 +164,24 @@ describe('personal eventing on one hub', () => {
     await benvolio.close();
   });
 
+  it('leaves the subscriptions of a contact alone where the roster changes nothing about access', async () => {
+    const benvolio = await hub.client('benvolio@hub.test');
+    await publish(romeo, `<item id='m'><x xmlns='urn:m'/></item>`, { access_model: 'whitelist' }, undefined, 'urn:m');
+    const owned = (inside: string) => romeo.asks('set', `<pubsub xmlns='${ns.pubsubOwner}'>${inside}</pubsub>`);
+    const subscription = `<subscription jid='benvolio@hub.test' subscription='subscribed'/>`;
+    await owned(`<subscriptions node='urn:m'>${subscription}</subscriptions>`);
+    assert.equal(eventOf(await hearsOf(benvolio, 'urn:m'))?.attrs.subscription, 'subscribed');
+    await romeo.asks('set', `<query xmlns='jabber:iq:roster'><item jid='benvolio@hub.test' name='Ben'/></query>`);
+    await benvolio.hasNot(e => eventOf(e) !== undefined);
+    // Once he may have them, events come.
+    await owned(
+      `<affiliations node='urn:m'><affiliation jid='benvolio@hub.test' affiliation='member'/></affiliations>`,
+    );
+    await publish(romeo, `<item id='n'><x xmlns='urn:m'/></item>`, {}, undefined, 'urn:m');
+    assert.equal(eventOf(await hearsOf(benvolio, 'urn:m'))?.child('item')?.attrs.id, 'n');
+    await benvolio.close();
+  });
+
   it('tells the other resources of the account what it published, also those that come later', async () => {
     const nurse = await hub.client('angelica@hub.test');
     const phone = await hub.client('angelica@hub.test', { resource: 'phone' });
