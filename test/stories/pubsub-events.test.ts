@@ -167,6 +167,46 @@ describe('the events of a node', () => {
     await phone.close();
   });
 
+  it('begin with what was published last, though it came at the same time and under the same name', async () => {
+    const { now } = Date;
+    const stopped = now();
+    await create('fast');
+    await publish('fast', 'a');
+    Date.now = () => stopped;
+    try {
+      for (const said of ['one', 'two']) {
+        const item = `<item id='a'><entry xmlns='urn:entry'>${said}</entry></item>`;
+        await owner.asks('set', asked(`<publish node='fast'>${item}</publish>`), at);
+        await subscribe('fast');
+        assert.equal((await hears('fast')).child('item')?.childText('entry', 'urn:entry'), said);
+        await reader.asks('set', asked(`<unsubscribe node='fast' jid='reader@hub.test'/>`), at);
+      }
+    } finally {
+      Date.now = now;
+    }
+  });
+
+  it('begin with nothing where something later was published that nothing remembers', async () => {
+    const remembered = { persist_items: '0', deliver_payloads: '1', send_last_published_item: 'on_sub' };
+    const configure = (node: string, fields: Record<string, string>) =>
+      owner.asks('set', owned(`<configure node='${node}'>${form(config, fields)}</configure>`), at);
+    for (const [node, fields] of [
+      ['forgetful', { send_last_published_item: 'never' }],
+      ['ringing', { deliver_payloads: '0' }],
+    ] as const) {
+      await create(node, remembered);
+      await publish(node, 'a');
+      await configure(node, fields);
+      const item = node === 'ringing' ? '' : `<item id='b'>${entry}</item>`;
+      const published = await owner.asks('set', asked(`<publish node='${node}'>${item}</publish>`), at);
+      assert.equal(conditionOf(published), 'result');
+      await configure(node, remembered);
+      assert.deepEqual(await items(node), []);
+      await subscribe(node);
+      await silent();
+    }
+  });
+
   it('end for addresses that are gone, and not for those that cannot be reached for now', async () => {
     await create('bouncing');
     await subscribe('bouncing', '', reader.jid);

@@ -11,7 +11,7 @@ import { refusal, unsupported } from './errors.ts';
 import { tellPublished, tellRetracted } from './events.ts';
 import { fanOutOf } from './fan-out.ts';
 import { factsOf, type Host } from './host.ts';
-import { type Item, limits, type Node, type NodeConfig } from './node.ts';
+import { type Item, limits, mostItems, type Node, type NodeConfig } from './node.ts';
 import { checkNewNode } from './owner.ts';
 import { type Call, nameOf, nodeOf, submitted, type UseCases } from './requests.ts';
 
@@ -100,9 +100,7 @@ export async function publishItem(
     throw new StanzaError('not-acceptable', 'the id of the item is too long');
   const payload = payloadOf(config, item);
   const published: Item = { id, publisher: publisher.bare.toString(), at: Date.now(), payload };
-  // A node that never sends what was published before need not remember it.
-  const forgets = !config.persistItems && config.sendLast === 'never';
-  const gone = forgets ? [] : keep(host, node, published);
+  const gone = mostItems(config) > 0 ? keep(host, node, published) : [];
   host.changed?.(node, [id], published);
   await host.hub.store.durable();
   tellPublished(host, node, published);
@@ -134,7 +132,7 @@ function payloadOf(config: NodeConfig, item: Element): string {
 function keep(host: Host, node: Node, item: Item): string[] {
   const { items } = host.nodes;
   const { config } = node;
-  const most = config.persistItems ? config.maxItems : 1;
+  const most = mostItems(config);
   const isNew = items.get(node, item.id) === undefined;
   if (isNew && config.persistItems && config.whenFull === 'reject' && items.count(node) >= most) {
     throw refusal('conflict', 'node-full');
