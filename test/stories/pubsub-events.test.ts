@@ -344,6 +344,43 @@ describe('the events of a node', () => {
     assert.equal(again.child('pubsub', ns.pubsub)?.child('subscription')?.attrs.subscription, 'pending');
   });
 
+  it('stay away from those who want none for now, also when they are approved', async () => {
+    await create('later', { access_model: 'authorize' });
+    await publish('later', 'a');
+    await subscribe('later', `<options>${form(`${ns.pubsub}#subscribe_options`, { deliver: '0' })}</options>`);
+    await affiliate('later', 'member');
+    assert.equal((await hears('later')).attrs.subscription, 'subscribed');
+    await silent();
+  });
+
+  it('do not end where another resource asks for them as well', async () => {
+    await create('twice', { access_model: 'authorize', publish_model: 'subscribers' });
+    await publish('twice', 'a');
+    await subscribe('twice', '', reader.jid);
+    const approve = form(`${ns.pubsub}#subscribe_authorization`, {
+      node: 'twice',
+      subscriber_jid: reader.jid,
+      allow: '1',
+    });
+    await owner.sends(`<message to='${at}'>${approve}</message>`);
+    assert.equal((await hears('twice')).attrs.subscription, 'subscribed');
+    const second = await subscribe('twice');
+    assert.equal(second.child('pubsub', ns.pubsub)?.child('subscription')?.attrs.subscription, 'pending');
+    assert.deepEqual(await items('twice'), ['a']);
+    assert.equal(conditionOf(await publish('twice', 'b', reader)), 'result');
+    await reader.asks('set', asked(`<unsubscribe node='twice' jid='reader@hub.test'/>`), at);
+  });
+
+  it('do not begin for those who may only publish, whoever wants that', async () => {
+    await create('dropbox');
+    await affiliate('dropbox', 'publish-only');
+    const list = `<subscription jid='reader@hub.test' subscription='subscribed'/>`;
+    const answer = await owner.asks('set', owned(`<subscriptions node='dropbox'>${list}</subscriptions>`), at);
+    assert.equal(conditionOf(answer), 'not-acceptable');
+    await publish('dropbox', 'a');
+    await silent();
+  });
+
   it('wait for owners, who ask what waits, and for nobody else', async () => {
     const node = `${ns.pubsub}#get-pending`;
     const execute = (who: Client, attrs = '', inside = '') =>
