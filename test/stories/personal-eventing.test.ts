@@ -241,6 +241,16 @@ describe('personal eventing on one hub', () => {
     await stranger.close();
   });
 
+  it('keeps what came right behind a request that was to make the node and failed', async () => {
+    const request = (id: string, inside: string) =>
+      `<iq type='set' id='${id}'><pubsub xmlns='${ns.pubsub}'><publish node='urn:new'>${inside}</publish></pubsub></iq>`;
+    await romeo.sends(request('empty', `<item id='a'/>`) + request('full', `<item id='b'><x xmlns='urn:x'/></item>`));
+    const answers = ['empty', 'full'].map(id => romeo.receives(e => e.attrs.id === id));
+    const conditions = (await Promise.all(answers)).map(conditionOf);
+    assert.deepEqual(conditions, ['bad-request/payload-required', 'result']);
+    assert.equal(conditionOf(await items(romeo, 'romeo@hub.test', 'urn:new')), 'result');
+  });
+
   it('tells those who have sent presence of open nodes alone', async () => {
     const fan = await hub.client('fan@hub.test');
     await wants(fan, [tune, 'urn:x'], true, 'romeo@hub.test');
