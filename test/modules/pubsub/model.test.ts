@@ -102,6 +102,9 @@ class World {
   #elsewhere!: Component;
   #model = new Model(domain);
   #serial = 0;
+  /** Who sends a burst of requests, and where to. */
+  #speaker: string | null = null;
+  #target: [at: string, name: string] | null = null;
   /** What was done last, for who reads a failure. */
   readonly log: string[] = [];
 
@@ -150,9 +153,23 @@ class World {
     else if (kind < 170) this.#later();
     else if (kind < 171) await this.#remove();
     else if (kind < 172) await this.#restart();
+    else if (kind < 176) await this.#burst();
     else await this.#read();
     await this.#settle();
     if (random.chance(5)) await this.#audit();
+  }
+
+  /** One session sends several requests, and waits for no answer between them. */
+  async #burst(): Promise<void> {
+    this.#speaker = this.#anybody();
+    const [at, name] = this.#place();
+    // Nodes come into being by being published to at one's own account.
+    const own = this.#speaker !== watcher && this.#random.chance(50);
+    this.#target = own ? [bareOf(this.#speaker), name] : [at, name];
+    const requests = [this.#publish(), this.#publish(), this.#retract(), this.#publish()];
+    if (this.#random.chance(20)) requests.push(this.#ownersWish('delete'), this.#publish());
+    this.#speaker = this.#target = null;
+    await Promise.all(requests);
   }
 
   get #online(): string[] {
@@ -161,12 +178,13 @@ class World {
 
   /** Somebody who asks: one of the sessions, or the user elsewhere. */
   #anybody(): string {
-    return this.#random.pick([...this.#online, ...this.#online, watcher]);
+    return this.#speaker ?? this.#random.pick([...this.#online, ...this.#online, watcher]);
   }
 
   /** A place for a node, where there is one most of the time. */
   #place(): [at: string, name: string] {
     const random = this.#random;
+    if (this.#target) return this.#target;
     const all = [...this.#model.nodes.values()];
     if (all.length > 0 && random.chance(90)) {
       const node = random.pick(all);
@@ -177,6 +195,7 @@ class World {
 
   /** Somebody who owns the node most of the time. */
   #ownerOf(at: string, name: string): string {
+    if (this.#speaker) return this.#speaker;
     const node = this.#model.node(at, name);
     const owners = node ? this.#model.ownersOf(node) : users;
     const theirs = [...this.#online, watcher].filter(jid => owners.includes(bareOf(jid)));
@@ -468,7 +487,7 @@ class World {
   async #restart(): Promise<void> {
     this.log.push('the hub restarts');
     this.#elsewhere.close();
-    this.#hub = await this.#hub.restart();
+    this.#hub = await this.#hub.restart(true);
     this.#model.watchers.clear();
     const were = this.#online;
     this.#clients.clear();
