@@ -470,6 +470,7 @@ class World {
   }
 
   async #remove(): Promise<void> {
+    if (this.#online.length === 0) return;
     const jid = this.#random.pick(this.#online);
     const user = bareOf(jid);
     const gone = this.#model.sessionsOf(user);
