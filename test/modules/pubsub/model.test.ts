@@ -17,6 +17,8 @@ const secret = 'a secret of components';
 /** A user elsewhere, for whom a component speaks. */
 const watcher = 'dan@far.test/one';
 const everybody = [...users, bareOf(watcher)];
+/** Few enough that much comes together at each. */
+const services = [service, ...users.slice(0, 2)];
 const names = ['red', 'green'];
 const ids = ['a', 'b', 'c', 'd'];
 const group = 'friends';
@@ -25,7 +27,7 @@ const wishes = [[], ['red'], ['red', 'green']];
 
 const rarely = ['1', '1', '1', '0'];
 const choices: Readonly<Record<string, readonly string[]>> = {
-  access_model: ['open', 'presence', 'roster', 'authorize', 'whitelist'],
+  access_model: ['open', 'presence', 'roster', 'authorize', 'authorize', 'whitelist'],
   roster_groups_allowed: ['', group],
   publish_model: ['publishers', 'subscribers', 'open'],
   persist_items: rarely,
@@ -42,6 +44,12 @@ const choices: Readonly<Record<string, readonly string[]>> = {
   send_last_published_item: ['never', 'on_sub', 'on_sub_and_presence'],
   subscribe: rarely,
 };
+
+/** Who may read, how much is kept and what is sent last matter at most nodes. */
+const fields = [
+  ...Object.keys(choices),
+  ...['access_model', 'access_model', 'max_items', 'max_items', 'send_last_published_item', 'send_last_published_item'],
+];
 
 const asked = (inside: string) => `<pubsub xmlns='${ns.pubsub}'>${inside}</pubsub>`;
 const owned = (inside: string) => `<pubsub xmlns='${ns.pubsubOwner}'>${inside}</pubsub>`;
@@ -135,25 +143,25 @@ class World {
 
   async step(): Promise<void> {
     const random = this.#random;
-    const kind = random.below(200);
-    if (kind < 20) await this.#create();
-    else if (kind < 32) await this.#configure();
-    else if (kind < 80) await this.#publish();
-    else if (kind < 90) await this.#retract();
-    else if (kind < 93) await this.#ownersWish('purge');
-    else if (kind < 96) await this.#ownersWish('delete');
-    else if (kind < 114) await this.#subscribe();
-    else if (kind < 120) await this.#unsubscribe();
-    else if (kind < 123) await this.#setOptions();
-    else if (kind < 130) await this.#decide();
-    else if (kind < 136) await this.#setSubscription();
-    else if (kind < 146) await this.#affiliate();
-    else if (kind < 155) await this.#presence();
-    else if (kind < 167) await this.#roster();
-    else if (kind < 170) this.#later();
-    else if (kind < 171) await this.#remove();
-    else if (kind < 172) await this.#restart();
-    else if (kind < 176) await this.#burst();
+    const kind = random.below(210);
+    if (kind < 10) await this.#create();
+    else if (kind < 24) await this.#configure();
+    else if (kind < 66) await this.#publish();
+    else if (kind < 72) await this.#retract();
+    else if (kind < 75) await this.#ownersWish('purge');
+    else if (kind < 77) await this.#ownersWish('delete');
+    else if (kind < 105) await this.#subscribe();
+    else if (kind < 111) await this.#unsubscribe();
+    else if (kind < 114) await this.#setOptions();
+    else if (kind < 124) await this.#decide();
+    else if (kind < 130) await this.#setSubscription();
+    else if (kind < 138) await this.#affiliate();
+    else if (kind < 148) await this.#presence();
+    else if (kind < 160) await this.#roster();
+    else if (kind < 163) this.#later();
+    else if (kind < 164) await this.#remove();
+    else if (kind < 165) await this.#restart();
+    else if (kind < 169) await this.#burst();
     else await this.#read();
     await this.#settle();
     if (random.chance(5)) await this.#audit();
@@ -190,7 +198,7 @@ class World {
       const node = random.pick(all);
       return [node.service, node.name];
     }
-    return [random.pick([service, service, ...users]), random.pick(names)];
+    return [random.pick(services), random.pick(names)];
   }
 
   /** Somebody who owns the node most of the time. */
@@ -208,7 +216,7 @@ class World {
 
   #fields(most: number): Config {
     const count = this.#random.below(most + 1);
-    const some = Array.from({ length: count }, () => this.#random.pick(Object.keys(choices)));
+    const some = Array.from({ length: count }, () => this.#random.pick(fields));
     return Object.fromEntries(some.map(field => [field, this.#random.pick(choices[field])]));
   }
 
@@ -239,7 +247,7 @@ class World {
   }
 
   async #create(): Promise<void> {
-    const [at, name] = [this.#random.pick([service, service, ...users]), this.#random.pick(names)];
+    const [at, name] = [this.#random.pick(services), this.#random.pick(names)];
     const fields = this.#fields(6);
     const from = at === service || this.#random.chance(10) ? this.#anybody() : this.#ownerOf(at, name);
     const predicted = this.#model.create(from, at, name, fields);
@@ -263,7 +271,7 @@ class World {
   async #publish(): Promise<void> {
     const random = this.#random;
     const [at, name] = this.#place();
-    const from = random.chance(70) ? this.#ownerOf(at, name) : this.#anybody();
+    const from = random.chance(85) ? this.#ownerOf(at, name) : this.#anybody();
     const node = this.#model.node(at, name);
     const bare = node?.config.persist_items === '0' && node.config.deliver_payloads === '0';
     const item = random.chance(bare ? 20 : 96)
@@ -308,7 +316,7 @@ class World {
     const [at, name] = this.#place();
     const from = this.#anybody();
     const jid = random.chance(4) ? random.pick(everybody) : this.#addressOf(from);
-    const deliver = random.chance(15) ? random.chance(50) : undefined;
+    const deliver = random.chance(30) ? random.chance(30) : undefined;
     const predicted = this.#model.subscribe(from, at, name, jid, deliver);
     const beside =
       deliver === undefined
@@ -506,8 +514,8 @@ class World {
     const known = this.#model.node(at, name)?.items.map(({ id }) => id) ?? [];
     const id = () => (known.length > 0 && random.chance(90) ? random.pick(known) : random.pick(ids));
     const wanted: Wanted = {};
-    if (random.chance(20)) wanted.recent = 1 + random.below(4);
-    if (random.chance(40)) wanted.max = random.below(4);
+    if (random.chance(40)) wanted.recent = 1 + random.below(3);
+    if (random.chance(50)) wanted.max = random.below(4);
     const from = random.below(8);
     if (from === 0) wanted.after = id();
     else if (from === 1) wanted.before = id();
