@@ -164,6 +164,24 @@ describe('personal eventing on one hub', () => {
     await benvolio.close();
   });
 
+  it('leaves the subscriptions of a contact alone where the roster changes nothing about access', async () => {
+    const benvolio = await hub.client('benvolio@hub.test');
+    await publish(romeo, `<item id='m'><x xmlns='urn:m'/></item>`, { access_model: 'whitelist' }, undefined, 'urn:m');
+    const owned = (inside: string) => romeo.asks('set', `<pubsub xmlns='${ns.pubsubOwner}'>${inside}</pubsub>`);
+    const subscription = `<subscription jid='benvolio@hub.test' subscription='subscribed'/>`;
+    await owned(`<subscriptions node='urn:m'>${subscription}</subscriptions>`);
+    assert.equal(eventOf(await hearsOf(benvolio, 'urn:m'))?.attrs.subscription, 'subscribed');
+    await romeo.asks('set', `<query xmlns='jabber:iq:roster'><item jid='benvolio@hub.test' name='Ben'/></query>`);
+    await benvolio.hasNot(e => eventOf(e) !== undefined);
+    // Once he may have them, events come.
+    await owned(
+      `<affiliations node='urn:m'><affiliation jid='benvolio@hub.test' affiliation='member'/></affiliations>`,
+    );
+    await publish(romeo, `<item id='n'><x xmlns='urn:m'/></item>`, {}, undefined, 'urn:m');
+    assert.equal(eventOf(await hearsOf(benvolio, 'urn:m'))?.child('item')?.attrs.id, 'n');
+    await benvolio.close();
+  });
+
   it('tells the other resources of the account what it published, also those that come later', async () => {
     const nurse = await hub.client('angelica@hub.test');
     const phone = await hub.client('angelica@hub.test', { resource: 'phone' });
@@ -221,6 +239,16 @@ describe('personal eventing on one hub', () => {
     const stranger = await hub.client('tybalt@hub.test');
     assert.equal(conditionOf(await items(stranger, 'romeo@hub.test', 'urn:x')), 'result');
     await stranger.close();
+  });
+
+  it('keeps what came right behind a request that was to make the node and failed', async () => {
+    const request = (id: string, inside: string) =>
+      `<iq type='set' id='${id}'><pubsub xmlns='${ns.pubsub}'><publish node='urn:new'>${inside}</publish></pubsub></iq>`;
+    await romeo.sends(request('empty', `<item id='a'/>`) + request('full', `<item id='b'><x xmlns='urn:x'/></item>`));
+    const answers = ['empty', 'full'].map(id => romeo.receives(e => e.attrs.id === id));
+    const conditions = (await Promise.all(answers)).map(conditionOf);
+    assert.deepEqual(conditions, ['bad-request/payload-required', 'result']);
+    assert.equal(conditionOf(await items(romeo, 'romeo@hub.test', 'urn:new')), 'result');
   });
 
   it('tells those who have sent presence of open nodes alone', async () => {

@@ -167,6 +167,46 @@ describe('the events of a node', () => {
     await phone.close();
   });
 
+  it('begin with what was published last, though it came at the same time and under the same name', async () => {
+    const { now } = Date;
+    const stopped = now();
+    await create('fast');
+    await publish('fast', 'a');
+    Date.now = () => stopped;
+    try {
+      for (const said of ['one', 'two']) {
+        const item = `<item id='a'><entry xmlns='urn:entry'>${said}</entry></item>`;
+        await owner.asks('set', asked(`<publish node='fast'>${item}</publish>`), at);
+        await subscribe('fast');
+        assert.equal((await hears('fast')).child('item')?.childText('entry', 'urn:entry'), said);
+        await reader.asks('set', asked(`<unsubscribe node='fast' jid='reader@hub.test'/>`), at);
+      }
+    } finally {
+      Date.now = now;
+    }
+  });
+
+  it('begin with nothing where something later was published that nothing remembers', async () => {
+    const remembered = { persist_items: '0', deliver_payloads: '1', send_last_published_item: 'on_sub' };
+    const configure = (node: string, fields: Record<string, string>) =>
+      owner.asks('set', owned(`<configure node='${node}'>${form(config, fields)}</configure>`), at);
+    for (const [node, fields] of [
+      ['forgetful', { send_last_published_item: 'never' }],
+      ['ringing', { deliver_payloads: '0' }],
+    ] as const) {
+      await create(node, remembered);
+      await publish(node, 'a');
+      await configure(node, fields);
+      const item = node === 'ringing' ? '' : `<item id='b'>${entry}</item>`;
+      const published = await owner.asks('set', asked(`<publish node='${node}'>${item}</publish>`), at);
+      assert.equal(conditionOf(published), 'result');
+      await configure(node, remembered);
+      assert.deepEqual(await items(node), []);
+      await subscribe(node);
+      await silent();
+    }
+  });
+
   it('end for addresses that are gone, and not for those that cannot be reached for now', async () => {
     await create('bouncing');
     await subscribe('bouncing', '', reader.jid);
@@ -302,6 +342,43 @@ describe('the events of a node', () => {
     assert.equal((await hears('picky')).attrs.subscription, 'none');
     const again = await subscribe('picky');
     assert.equal(again.child('pubsub', ns.pubsub)?.child('subscription')?.attrs.subscription, 'pending');
+  });
+
+  it('stay away from those who want none for now, also when they are approved', async () => {
+    await create('later', { access_model: 'authorize' });
+    await publish('later', 'a');
+    await subscribe('later', `<options>${form(`${ns.pubsub}#subscribe_options`, { deliver: '0' })}</options>`);
+    await affiliate('later', 'member');
+    assert.equal((await hears('later')).attrs.subscription, 'subscribed');
+    await silent();
+  });
+
+  it('do not end where another resource asks for them as well', async () => {
+    await create('twice', { access_model: 'authorize', publish_model: 'subscribers' });
+    await publish('twice', 'a');
+    await subscribe('twice', '', reader.jid);
+    const approve = form(`${ns.pubsub}#subscribe_authorization`, {
+      node: 'twice',
+      subscriber_jid: reader.jid,
+      allow: '1',
+    });
+    await owner.sends(`<message to='${at}'>${approve}</message>`);
+    assert.equal((await hears('twice')).attrs.subscription, 'subscribed');
+    const second = await subscribe('twice');
+    assert.equal(second.child('pubsub', ns.pubsub)?.child('subscription')?.attrs.subscription, 'pending');
+    assert.deepEqual(await items('twice'), ['a']);
+    assert.equal(conditionOf(await publish('twice', 'b', reader)), 'result');
+    await reader.asks('set', asked(`<unsubscribe node='twice' jid='reader@hub.test'/>`), at);
+  });
+
+  it('do not begin for those who may only publish, whoever wants that', async () => {
+    await create('dropbox');
+    await affiliate('dropbox', 'publish-only');
+    const list = `<subscription jid='reader@hub.test' subscription='subscribed'/>`;
+    const answer = await owner.asks('set', owned(`<subscriptions node='dropbox'>${list}</subscriptions>`), at);
+    assert.equal(conditionOf(answer), 'not-acceptable');
+    await publish('dropbox', 'a');
+    await silent();
   });
 
   it('wait for owners, who ask what waits, and for nobody else', async () => {

@@ -764,6 +764,9 @@ describe('the pubsub service of a domain', () => {
     assert.deepEqual(await page('<max>3</max><before>i3</before>'), ['i6 i5 i4', '1 i4 of 7']);
     assert.deepEqual(await page('<max>2</max><index>4</index>'), ['i3 i2', '4 i2 of 7']);
     assert.deepEqual(await page('<max>0</max>'), ['', 'of 7']);
+    // The page ends where its last item is, whichever of the two bounds it.
+    assert.deepEqual(await page('<max>3</max>', ` max_items='2'`), ['i7 i6', '0 i6 of 7']);
+    assert.deepEqual(await page('<max>3</max><before/>', ` max_items='2'`), ['i2 i1', '5 i1 of 7']);
   });
 
   it('says nothing of nodes that are closed to those who look', async () => {

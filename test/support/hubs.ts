@@ -12,8 +12,8 @@ export interface TestHub extends RunningHub {
   readonly port: number;
   /** Makes the account where it is new, and logs in. */
   client(jid: string, options?: Partial<ClientOptions>): Promise<Client>;
-  /** Stops and starts again on the same data and the same ports. */
-  restart(): Promise<TestHub>;
+  /** Stops and starts again on the same data and the same ports, or on others where nobody looks for it there. */
+  restart(elsewhere?: boolean): Promise<TestHub>;
   /** Stops and removes everything. */
   close(): Promise<void>;
 }
@@ -60,8 +60,9 @@ async function start(directory: string, domains: string | readonly string[], opt
       await running.accounts.add(jid, password).catch(() => {});
       return connectClient({ jid, password, host, port: at.c2s[0].port, ...more });
     },
-    async restart() {
+    async restart(elsewhere = false) {
       await running.stop();
+      if (elsewhere) return start(directory, domains, options);
       const same = Object.fromEntries(
         Object.entries(at)
           .filter(([, on]) => on.length > 0)

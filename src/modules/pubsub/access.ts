@@ -15,10 +15,15 @@ export interface Facts {
   inGroup: boolean;
 }
 
+/** Whether an affiliation keeps from subscribing and retrieving, whatever the access model (XEP-0060 §4.1). */
+export function keptOut(affiliation: Affiliation): boolean {
+  return affiliation === 'outcast' || affiliation === 'publish-only';
+}
+
 /** Null: it may subscribe; else why not (XEP-0060 §6.1.3). `authorize` lets everybody ask. */
 export function refuseSubscriber(facts: Facts): StanzaError | null {
   const { model, affiliation, seesPresence, inGroup } = facts;
-  if (affiliation === 'outcast' || affiliation === 'publish-only') return new StanzaError('forbidden');
+  if (keptOut(affiliation)) return new StanzaError('forbidden');
   if (affiliation === 'owner' || affiliation === 'publisher' || affiliation === 'member') return null;
   if (model === 'presence' && !seesPresence) return refusal('not-authorized', 'presence-subscription-required');
   if (model === 'roster' && !(seesPresence && inGroup)) return refusal('not-authorized', 'not-in-roster-group');

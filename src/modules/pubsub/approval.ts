@@ -65,5 +65,5 @@ export async function decide(host: Host, node: Node, subscriber: Jid, allow: boo
   tellSubscription(host, node, subscriber, allow ? 'subscribed' : 'none');
   if (!allow) return;
   tellOwners(host, node, subscriber, 'subscribed');
-  if (node.config.sendLast !== 'never') sendLast(host, node, subscriber);
+  if (pending.deliver && node.config.sendLast !== 'never') sendLast(host, node, subscriber);
 }

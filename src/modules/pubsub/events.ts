@@ -103,14 +103,14 @@ export function tellAffiliation(host: Host, node: Node, jid: Jid, affiliation: s
   void host.hub.router.route(message, hubOrigin);
 }
 
-const lastEvents = new WeakMap<Node, { id: string; at: number; message: Stanza }>();
+const lastEvents = new WeakMap<Node, { item: Item; message: Stanza }>();
 
 /** The last item, stamped with its time (XEP-0060 §6.1.7), as a message to nobody yet; null where there is none. */
 export function lastEvent(host: Host, node: Node): Stanza | null {
   const item = host.nodes.items.last(node);
   if (!item) return null;
   const known = lastEvents.get(node);
-  if (known?.id === item.id && known.at === item.at) return known.message;
+  if (known?.item === item) return known.message;
   const message = eventOf(
     host,
     node,
@@ -122,7 +122,7 @@ export function lastEvent(host: Host, node: Node): Stanza | null {
     ),
     el('delay', ns.delay, { stamp: new Date(item.at).toISOString() }),
   );
-  if (item.payload.length < 4_096) lastEvents.set(node, { id: item.id, at: item.at, message });
+  if (item.payload.length < 4_096) lastEvents.set(node, { item, message });
   return message;
 }
 

@@ -67,8 +67,11 @@ function subscriptionOf(host: Host, node: Node, who: Jid): Facts['subscription']
   const subscriptions = host.nodes.subscriptions(node);
   if (subscriptions.size === 0) return 'none';
   const bare = who.bare.toString();
-  const exact = subscriptions.get(bare) ?? subscriptions.get(who.toString());
-  if (exact) return exact.state;
-  for (const [jid, { state }] of subscriptions) if (bareOf(jid) === bare) return state;
-  return 'none';
+  if (subscriptions.get(bare)?.state === 'subscribed') return 'subscribed';
+  let found: Facts['subscription'] = 'none';
+  for (const [jid, { state }] of subscriptions) {
+    // What one resource was granted holds while another waits.
+    if (bareOf(jid) === bare && found !== 'subscribed') found = state;
+  }
+  return found;
 }

@@ -4,6 +4,7 @@ import { StanzaError } from '../../xmpp/errors.ts';
 import { Jid } from '../../xmpp/jid.ts';
 import { ns } from '../../xmpp/namespaces.ts';
 import { Stanza } from '../../xmpp/stanza.ts';
+import { keptOut } from './access.ts';
 import { decide } from './approval.ts';
 import { tellAffiliation, tellSubscription } from './events.ts';
 import { affiliationOf, type Host } from './host.ts';
@@ -103,7 +104,7 @@ async function setSubscription(host: Host, node: Node, jid: Jid, wanted: string)
     }
     if (!existing && subscriptions.size >= limits.subscriptions) return false;
     // Nobody is subscribed whom the node keeps out.
-    if (affiliationOf(host, node, jid) === 'outcast') return false;
+    if (keptOut(affiliationOf(host, node, jid))) return false;
     if (!existing) host.nodes.subscribe(node, { jid: jid.toString(), state: 'subscribed', deliver: true });
   } else return false;
   if ((wanted === 'none') === (existing !== undefined)) tellSubscription(host, node, jid, wanted);
@@ -151,7 +152,7 @@ async function settleSubscriptions(host: Host, node: Node, bare: string, affilia
   for (const [text, { state }] of [...host.nodes.subscriptions(node)]) {
     if (bareOf(text) !== bare) continue;
     const jid = Jid.parse(text);
-    if (affiliation === 'outcast' || affiliation === 'publish-only') {
+    if (keptOut(affiliation)) {
       host.nodes.unsubscribe(node, text);
       tellSubscription(host, node, jid, 'none');
     } else if (state === 'pending' && affiliation !== 'none') {

@@ -105,6 +105,12 @@ export const personalDefaults: NodeConfig = {
   sendLast: 'on_sub_and_presence',
 };
 
+/** The most items that a node holds: where it keeps none, it remembers the last if that is ever sent. */
+export function mostItems({ persistItems, maxItems, deliverPayloads, sendLast }: NodeConfig): number {
+  if (persistItems) return maxItems;
+  return deliverPayloads && sendLast !== 'never' ? 1 : 0;
+}
+
 export interface Subscription {
   /** The subscribed JID as it was given, bare or full. */
   readonly jid: string;

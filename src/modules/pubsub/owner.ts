@@ -10,7 +10,7 @@ import { configFormElement, configured } from './config.ts';
 import { refusal, unsupported } from './errors.ts';
 import { forgetLast, sendLast, tellConfigured, tellDeleted, tellPurged } from './events.ts';
 import type { Host } from './host.ts';
-import { limits, type Node, type NodeConfig } from './node.ts';
+import { limits, mostItems, type Node, type NodeConfig } from './node.ts';
 import { type Call, nameOf, ownedNode, submitted, type UseCases } from './requests.ts';
 
 /** Groups that a form offers. */
@@ -106,7 +106,8 @@ async function configure(call: Call): Promise<null> {
   const reached = opens ? addresses(host.recipients(node)) : null;
   host.nodes.configure(node, next);
   forgetLast(node);
-  const gone = host.nodes.items.trim(node, next.persistItems || !before.persistItems ? next.maxItems : 0);
+  // What was kept is not what is remembered.
+  const gone = host.nodes.items.trim(node, before.persistItems && !next.persistItems ? 0 : mostItems(next));
   if (opens || gone.length > 0) host.changed?.(node, gone, null);
   await host.hub.store.durable();
   if (node.config.notifyConfig) tellConfigured(host, node);

@@ -6,7 +6,7 @@ import { Jid } from '../../xmpp/jid.ts';
 import { ns } from '../../xmpp/namespaces.ts';
 import type { Stanza } from '../../xmpp/stanza.ts';
 import { rostersOf } from '../rosters.ts';
-import { refuseReader, refuseSubscriber } from './access.ts';
+import { type Facts, refuseReader, refuseSubscriber } from './access.ts';
 import { answerRequest } from './answers.ts';
 import { takeAnswer } from './approval.ts';
 import { bouncedNode, dropGone } from './bounces.ts';
@@ -155,14 +155,21 @@ export class Personal {
     }
   }
 
-  /** Access follows the roster (XEP-0163 §7): who gains it gets the last items, who loses it loses subscriptions. */
+  /**
+   * Access follows the roster (XEP-0163 §7): who gains it gets the last items, who loses it loses subscriptions. Where
+   * nobody knows how it was before, everything may have changed.
+   */
   contactChanged(owner: Jid, contact: Jid, before?: ContactBefore): void {
     const host = this.host(owner);
     const nodes = this.nodes.of(host.address);
     if (nodes.size === 0) return;
+    const was = (node: Node): Facts | null =>
+      before ? { ...factsOf(host, node, contact), ...seenBy(node, before) } : null;
     if (rostersOf(this.hub).item(owner, contact)?.from) {
-      const gained = ({ config: { accessModel, rosterGroups } }: Node) =>
-        !before?.from || (accessModel === 'roster' && !before.groups.some(group => rosterGroups.includes(group)));
+      const gained = (node: Node) => {
+        const facts = was(node);
+        return !facts?.seesPresence || refuseReader(facts) !== null;
+      };
       for (const session of this.hub.sessions.of(contact)) {
         this.#offer(owner, session.jid, this.interests.ofSession(session), gained);
       }
@@ -171,6 +178,8 @@ export class Personal {
       }
     }
     for (const node of nodes.values()) {
+      const facts = was(node);
+      if (facts && refuseSubscriber(facts)) continue;
       for (const { jid } of [...this.nodes.subscriptions(node).values()]) {
         if (bareOf(jid) !== contact.toString()) continue;
         const subscriber = Jid.parse(jid);
@@ -188,6 +197,11 @@ export class Personal {
     this.interests.forget(host.jid, error.from);
     dropGone(host, error);
   }
+}
+
+/** What a roster item says of access to a node. */
+function seenBy({ config }: Node, { from, groups }: ContactBefore): Pick<Facts, 'seesPresence' | 'inGroup'> {
+  return { seesPresence: from, inGroup: from && groups.some(group => config.rosterGroups.includes(group)) };
 }
 
 const ofHub = new WeakMap<object, Personal>();

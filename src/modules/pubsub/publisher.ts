@@ -11,7 +11,7 @@ import { refusal, unsupported } from './errors.ts';
 import { tellPublished, tellRetracted } from './events.ts';
 import { fanOutOf } from './fan-out.ts';
 import { factsOf, type Host } from './host.ts';
-import { type Item, limits, type Node, type NodeConfig } from './node.ts';
+import { type Item, limits, mostItems, type Node, type NodeConfig } from './node.ts';
 import { checkNewNode } from './owner.ts';
 import { type Call, nameOf, nodeOf, submitted, type UseCases } from './requests.ts';
 
@@ -23,14 +23,17 @@ async function publish(call: Call): Promise<Element | null> {
   if (items.length > 1) throw new StanzaError('bad-request', 'one item is published at a time');
   const existing = existingNode(call);
   const node = existing ?? newNode(call);
+  let published: Promise<string | null>;
   try {
-    const id = await publishItem(host, node, items[0] ?? null, from);
-    if (id === null || items[0]?.attrs.id) return null;
-    return el('pubsub', ns.pubsub, {}, el('publish', ns.pubsub, { node: node.name }, el('item', ns.pubsub, { id })));
+    published = publishItem(host, node, items[0] ?? null, from);
   } catch (error) {
+    // At once: the next request may publish there.
     if (!existing) host.nodes.remove(node);
     throw error;
   }
+  const id = await published;
+  if (id === null || items[0]?.attrs.id) return null;
+  return el('pubsub', ns.pubsub, {}, el('publish', ns.pubsub, { node: node.name }, el('item', ns.pubsub, { id })));
 }
 
 /** The node of a publish request, whose options it meets; null where it is to be made (XEP-0060 §7.1.4, §7.1.5). */
@@ -79,20 +82,15 @@ const privateNodes: ReadonlyMap<string, Partial<NodeConfig>> = new Map([
 
 /**
  * Publishes an item, which is allowed, and resolves with its id once it is kept; null where none is kept. Throws a
- * StanzaError where the item and the node do not go together (XEP-0060 §7.1.3).
+ * StanzaError at once where the item and the node do not go together (XEP-0060 §7.1.3).
  */
-export async function publishItem(
-  host: Host,
-  node: Node,
-  item: Element | null,
-  publisher: Jid,
-): Promise<string | null> {
+export function publishItem(host: Host, node: Node, item: Element | null, publisher: Jid): Promise<string | null> {
   const { config } = node;
   if (fanOutOf(host.hub).full(node)) throw new StanzaError('resource-constraint', 'too many events are on their way');
   if (!config.persistItems && !config.deliverPayloads) {
     if (item) throw refusal('bad-request', 'item-forbidden');
     tellPublished(host, node, null);
-    return null;
+    return Promise.resolve(null);
   }
   if (!item) throw refusal('bad-request', 'item-required');
   const id = item.attrs.id || randomBytes(12).toString('base64url');
@@ -100,16 +98,20 @@ export async function publishItem(
     throw new StanzaError('not-acceptable', 'the id of the item is too long');
   const payload = payloadOf(config, item);
   const published: Item = { id, publisher: publisher.bare.toString(), at: Date.now(), payload };
-  // A node that never sends what was published before need not remember it.
-  const forgets = !config.persistItems && config.sendLast === 'never';
-  const gone = forgets ? [] : keep(host, node, published);
+  const gone = mostItems(config) > 0 ? keep(host, node, published) : [];
   host.changed?.(node, [id], published);
+  return tellOnceKept(host, node, published, gone);
+}
+
+/** Tells of an item and of those that it pushed out, and resolves with its id. */
+async function tellOnceKept(host: Host, node: Node, published: Item, gone: readonly string[]): Promise<string> {
+  const { config } = node;
   await host.hub.store.durable();
   tellPublished(host, node, published);
   if (gone.length > 0 && config.whenFull === 'retract-oldest' && config.notifyRetract && config.maxItems > 1) {
     tellRetracted(host, node, gone);
   }
-  return id;
+  return published.id;
 }
 
 /**
@@ -134,7 +136,7 @@ function payloadOf(config: NodeConfig, item: Element): string {
 function keep(host: Host, node: Node, item: Item): string[] {
   const { items } = host.nodes;
   const { config } = node;
-  const most = config.persistItems ? config.maxItems : 1;
+  const most = mostItems(config);
   const isNew = items.get(node, item.id) === undefined;
   if (isNew && config.persistItems && config.whenFull === 'reject' && items.count(node) >= most) {
     throw refusal('conflict', 'node-full');

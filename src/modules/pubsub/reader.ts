@@ -48,12 +48,12 @@ function keptItems(call: Call): Element {
   if (named.length > 0) return answer(node, namedItems(call, node, named));
   const set = pubsub.child('set', ns.resultSet);
   const recent = recentOf(action);
-  const wanted = readPage(set, Math.min(recent ?? limits.page, limits.page), limits.page);
-  const page = host.nodes.items.page(node, wanted);
   // Whoever asks for the most recent few expects no more than those (XEP-0060 §6.5.7).
-  const shown = recent === undefined ? page.items : page.items.slice(0, recent);
+  const most = Math.min(recent ?? limits.page, limits.page);
+  const wanted = readPage(set, most, most);
+  const page = host.nodes.items.page(node, wanted);
   const paged = set !== null || (page.truncated && recent === undefined);
-  return answer(node, shown, paged ? pageElement(page.answer) : null);
+  return answer(node, page.items, paged ? pageElement(page.answer) : null);
 }
 
 function recentOf(action: Element): number | undefined {
