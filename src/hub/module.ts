@@ -120,8 +120,11 @@ export interface Moments {
   'message-waiting': (session: Session, stanza: Stanza) => void;
   /** A lost session did not take this message. True: it is dealt with; else it goes the way of new ones. */
   'message-returned': (session: Session, stanza: Stanza) => boolean;
-  /** A roster item of a local user changed (RFC 6121 §2, §3); `before` is what it was, where that is known. */
-  'roster-changed': (user: Jid, contact: Jid, before?: ContactBefore) => void;
+  /**
+   * A roster item of a local user changed (RFC 6121 §2, §3); `before` is what it was and `change` what clients are told,
+   * where that is known.
+   */
+  'roster-changed': (user: Jid, contact: Jid, before?: ContactBefore, change?: Element) => void;
   /** Somebody asks to see a local user's presence, and waits for an answer: a request that was not there before. */
   'subscription-asked': (stanza: Stanza) => void;
   /** A local user blocked an address and reported it (XEP-0377); `reason` is as the client gave it. */

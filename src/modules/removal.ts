@@ -4,7 +4,7 @@ import type { Store } from '../hub/store.ts';
 import { StreamError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { rostersOf } from './rosters.ts';
-import { cancelSubscriptions } from './subscription.ts';
+import { cancelSubscriptions, say } from './subscription.ts';
 
 /**
  * Ends the sessions of an account that is gone and forgets what was kept for it. The sessions end behind the answer
@@ -12,9 +12,11 @@ import { cancelSubscriptions } from './subscription.ts';
  */
 export async function removeAccount(hub: Hub, user: Jid): Promise<void> {
   const sessions = [...hub.sessions.of(user)];
-  for (const item of [...rostersOf(hub).of(user).items.values()]) cancelSubscriptions(hub, user.bare, item);
+  const items = [...rostersOf(hub).of(user).items.values()];
+  const said = items.flatMap(item => cancelSubscriptions(hub, user.bare, item));
   await hub.emit('account-removed', user.bare);
   await hub.store.durable();
+  say(hub, said);
   setImmediate(() => {
     for (const session of sessions) session.end(new StreamError('not-authorized', 'the account was removed'));
   });
