@@ -25,6 +25,8 @@ export interface Session {
   interested: boolean;
   /** Whether its user looks at the client, as far as that has said (XEP-0352): what can wait waits until then. */
   active: boolean;
+  /** Whether nothing that the client says counts any more: its account is gone. */
+  silenced: boolean;
   /** What modules remember of this session, each under a symbol of its own. */
   readonly notes: Map<symbol, unknown>;
   /** Writes a stanza to the client. What it cannot take any more goes the way of stanzas for a lost session. */

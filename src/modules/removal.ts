@@ -8,10 +8,11 @@ import { cancelSubscriptions, say } from './subscription.ts';
 
 /**
  * Ends the sessions of an account that is gone and forgets what was kept for it. The sessions end behind the answer
- * that the caller gives next, since one of them may have asked.
+ * that the caller gives next, since one of them may have asked; what they say until then is not heard.
  */
 export async function removeAccount(hub: Hub, user: Jid): Promise<void> {
   const sessions = [...hub.sessions.of(user)];
+  for (const session of sessions) session.silenced = true;
   const items = [...rostersOf(hub).of(user).items.values()];
   const said = items.flatMap(item => cancelSubscriptions(hub, user.bare, item));
   await hub.emit('account-removed', user.bare);
