@@ -338,7 +338,7 @@ export class Life {
     });
     const more = this.#random.below(6);
     if (more === 0) sent.push(this.#removeAccount());
-    else if (more < 4) sent.push(this.#login(this.#random.pick([...this.#people.accounts])));
+    else if (more < 4) sent.push(this.#login(this.#random.pick(this.#people.users)));
     if (more > 2) sent.push(this.#block());
     await Promise.all(sent);
     await Promise.all(ended);
