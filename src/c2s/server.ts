@@ -200,6 +200,7 @@ export class ClientServer {
 
   /** Stamps `from` (RFC 6120 §8.1.2.1) and the stream's language (§4.7.4), and passes the stanza on. */
   #stanza(session: ClientSession, stream: Stream, received: Stanza): void {
+    if (session.silenced) return;
     if (this.config.clients.fork && received.name === 'message') {
       noteAnswer(session, this.table.of(session.jid), received);
     }

@@ -23,6 +23,7 @@ export class ClientSession implements Session {
   presence: Stanza | null = null;
   priority = 0;
   interested = false;
+  silenced = false;
   /** The language of the client's stream header, '' for none. */
   lang = '';
   /** The stream, or null while the session waits to be resumed. */

@@ -25,6 +25,8 @@ export interface Session {
   interested: boolean;
   /** Whether its user looks at the client, as far as that has said (XEP-0352): what can wait waits until then. */
   active: boolean;
+  /** Whether nothing that the client says counts any more: its account is gone. */
+  silenced: boolean;
   /** What modules remember of this session, each under a symbol of its own. */
   readonly notes: Map<symbol, unknown>;
   /** Writes a stanza to the client. What it cannot take any more goes the way of stanzas for a lost session. */
@@ -120,8 +122,11 @@ export interface Moments {
   'message-waiting': (session: Session, stanza: Stanza) => void;
   /** A lost session did not take this message. True: it is dealt with; else it goes the way of new ones. */
   'message-returned': (session: Session, stanza: Stanza) => boolean;
-  /** A roster item of a local user changed (RFC 6121 §2, §3); `before` is what it was, where that is known. */
-  'roster-changed': (user: Jid, contact: Jid, before?: ContactBefore) => void;
+  /**
+   * A roster item of a local user changed (RFC 6121 §2, §3); `before` is what it was and `change` what clients are told,
+   * where that is known.
+   */
+  'roster-changed': (user: Jid, contact: Jid, before?: ContactBefore, change?: Element) => void;
   /** Somebody asks to see a local user's presence, and waits for an answer: a request that was not there before. */
   'subscription-asked': (stanza: Stanza) => void;
   /** A local user blocked an address and reported it (XEP-0377); `reason` is as the client gave it. */

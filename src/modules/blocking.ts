@@ -180,9 +180,10 @@ export const blocking: Module = {
       if (from === null || to === null || from.bare.equals(to.bare)) return stanza;
       // Users who block their own domain still need its server.
       if (from.domain === to.domain && (from.isDomain || to.isDomain)) return stanza;
-      if (to.local !== '' && hub.hosts(to.domain) && lists.blocks(to, from)) return refuseInbound(stanza);
-      if (from.local === '' || !hub.hosts(from.domain) || !lists.blocks(from, to)) return stanza;
-      return origin.kind === 'session' ? refuseOutbound(hub, stanza) : null;
+      if (from.local !== '' && hub.hosts(from.domain) && lists.blocks(from, to)) {
+        return origin.kind === 'session' ? refuseOutbound(hub, stanza) : null;
+      }
+      return to.local !== '' && hub.hosts(to.domain) && lists.blocks(to, from) ? refuseInbound(stanza) : stanza;
     });
     hub.on('account-removed', user => lists.remove(user, []));
   },

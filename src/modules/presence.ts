@@ -123,7 +123,7 @@ function goUnavailable(hub: Hub, session: Session, stanza: Stanza): void {
   session.presence = null;
   session.priority = 0;
   compositionOf(hub).refresh(session.jid);
-  endDirected(hub, session, stanza);
+  endDirected(hub, session, stanza, to => rostersOf(hub).item(session.jid, to)?.from === true);
   hub.emit('session-unavailable', session, stanza);
 }
 
@@ -137,15 +137,12 @@ export function endDirectedTo(hub: Hub, session: Session, covers: (to: Jid) => b
   }
 }
 
-/** Those who got directed presence, and do not get broadcasts, learn of its end (RFC 6121 §4.6.3). */
-function endDirected(hub: Hub, session: Session, stanza: Stanza): void {
+/** Those who got directed presence, and were not `told` by a broadcast, learn of its end (RFC 6121 §4.6.3). */
+function endDirected(hub: Hub, session: Session, stanza: Stanza, told = (_to: Jid) => false): void {
   const known = session.notes.get(directed) as Map<string, Jid> | undefined;
   if (!known) return;
   session.notes.delete(directed);
-  const rosters = rostersOf(hub);
-  for (const to of known.values()) {
-    if (!rosters.item(session.jid, to)?.from) void hub.router.route(stanza.withTo(to), hubOrigin);
-  }
+  for (const to of known.values()) if (!told(to)) void hub.router.route(stanza.withTo(to), hubOrigin);
 }
 
 /** A presence stanza for a local account. True: it is dealt with. */

@@ -4,17 +4,20 @@ import type { Store } from '../hub/store.ts';
 import { StreamError } from '../xmpp/errors.ts';
 import { Jid } from '../xmpp/jid.ts';
 import { rostersOf } from './rosters.ts';
-import { cancelSubscriptions } from './subscription.ts';
+import { cancelSubscriptions, say } from './subscription.ts';
 
 /**
  * Ends the sessions of an account that is gone and forgets what was kept for it. The sessions end behind the answer
- * that the caller gives next, since one of them may have asked.
+ * that the caller gives next, since one of them may have asked; what they say until then is not heard.
  */
 export async function removeAccount(hub: Hub, user: Jid): Promise<void> {
   const sessions = [...hub.sessions.of(user)];
-  for (const item of [...rostersOf(hub).of(user).items.values()]) cancelSubscriptions(hub, user.bare, item);
+  for (const session of sessions) session.silenced = true;
+  const items = [...rostersOf(hub).of(user).items.values()];
+  const said = items.flatMap(item => cancelSubscriptions(hub, user.bare, item));
   await hub.emit('account-removed', user.bare);
   await hub.store.durable();
+  say(hub, said);
   setImmediate(() => {
     for (const session of sessions) session.end(new StreamError('not-authorized', 'the account was removed'));
   });

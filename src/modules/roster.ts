@@ -7,8 +7,8 @@ import { Jid } from '../xmpp/jid.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import { Stanza } from '../xmpp/stanza.ts';
 import { portableRoster } from './portable.ts';
-import { itemElement, type Roster, type RosterItem, rostersOf, versionOf } from './rosters.ts';
-import { cancelSubscriptions, keptByGroup } from './subscription.ts';
+import { changeElement, itemElement, type Roster, rostersOf, versionOf } from './rosters.ts';
+import { cancelSubscriptions, keptByGroup, say } from './subscription.ts';
 
 const longestName = 1023;
 const mostGroups = 100;
@@ -27,9 +27,10 @@ export const roster: Module = {
     hub.iq(ns.roster, 'query', 'any', () => {
       throw new StanzaError('forbidden', 'that roster is not yours');
     });
-    hub.on('roster-changed', (user, contact) => {
+    hub.on('roster-changed', (user, contact, _before, change) => {
       const item = rosters.item(user, contact);
-      if (item) push(hub, user, item);
+      const query = change ?? (item && changeElement(rosters.of(user), item));
+      if (query) push(hub, user, query);
     });
     hub.on('account-removed', user => rosters.forget(user));
   },
@@ -54,7 +55,7 @@ function get(hub: Hub, { from, query, session }: Request): Element | null {
   // The changes come as pushes behind an empty result.
   changes.sort((a, b) => a.version - b.version);
   setImmediate(() => {
-    for (const item of changes) session.send(pushStanza(from.bare, session.jid, item));
+    for (const item of changes) session.send(pushStanza(from.bare, session.jid, changeElement(roster, item)));
   });
   return null;
 }
@@ -65,6 +66,12 @@ function isBehind({ version, floor, shared }: Roster, known: string): boolean {
   return Number(known) >= floor && Number(known) < version;
 }
 
+/** What a set brings, once it is kept: the push, and what is said to the contact. */
+interface Outcome {
+  change: Element | undefined;
+  said: readonly Stanza[];
+}
+
 /** RFC 6121 §2.1.5. */
 async function set(hub: Hub, { from, query }: Request): Promise<null> {
   const [asked, ...more] = query.all('item');
@@ -73,30 +80,31 @@ async function set(hub: Hub, { from, query }: Request): Promise<null> {
   if (!named) throw new StanzaError('jid-malformed', 'the item has no usable jid');
   const contact = meantBy(named, hub.config);
   const { from: visible = false, groups: grouped = [] } = rostersOf(hub).item(from, contact) ?? {};
-  if (asked.attrs.subscription === 'remove') remove(hub, from, contact);
-  else put(hub, from, contact, asked);
+  const removal = asked.attrs.subscription === 'remove';
+  const { change, said } = removal ? remove(hub, from, contact) : put(hub, from, contact, asked);
   await hub.store.durable();
-  hub.emit('roster-changed', from.bare, contact.bare, { from: visible, groups: grouped });
+  say(hub, said);
+  hub.emit('roster-changed', from.bare, contact.bare, { from: visible, groups: grouped }, change);
   // COMPAT(Smack): it takes pushes aside from what it reads; an answer in the same segment would get ahead of its push.
   await new Promise(resolve => setImmediate(resolve));
   return null;
 }
 
 /** RFC 6121 §2.5. */
-function remove(hub: Hub, user: Jid, contact: Jid): void {
+function remove(hub: Hub, user: Jid, contact: Jid): Outcome {
   const rosters = rostersOf(hub);
   const item = rosters.item(user, contact);
   if (!item?.listed) throw new StanzaError('item-not-found');
   if (item.shared) throw keptByGroup();
-  cancelSubscriptions(hub, user.bare, item);
+  const said = cancelSubscriptions(hub, user.bare, item);
   item.listed = false;
   item.name = '';
   item.groups = [];
-  rosters.save(user, item);
+  return { change: rosters.save(user, item), said };
 }
 
 /** RFC 6121 §2.3, §2.4. */
-function put(hub: Hub, user: Jid, contact: Jid, asked: Element): void {
+function put(hub: Hub, user: Jid, contact: Jid, asked: Element): Outcome {
   const name = asked.attrs.name ?? '';
   const groups = asked.all('group').map(group => group.text);
   if (groups.length > mostGroups || [name, ...groups].some(text => text.length > longestName)) {
@@ -110,22 +118,18 @@ function put(hub: Hub, user: Jid, contact: Jid, asked: Element): void {
   item.name = name;
   item.groups = groups;
   item.listed = true;
-  rosters.save(user, item);
+  return { change: rosters.save(user, item), said: [] };
 }
 
-/** Tells every interested client of an item (RFC 6121 §2.1.6). */
-function push(hub: Hub, user: Jid, item: RosterItem): void {
-  if (!item.listed && item.version === 0) return;
-  const roster = rostersOf(hub).of(user);
-  const ver = roster.shared.size === 0 ? String(item.version) : versionOf(roster);
+/** Tells every interested client of a change (RFC 6121 §2.1.6). */
+function push(hub: Hub, user: Jid, change: Element): void {
   for (const session of hub.sessions.of(user)) {
-    if (session.interested) session.send(pushStanza(user.bare, session.jid, item, ver));
+    if (session.interested) session.send(pushStanza(user.bare, session.jid, change));
   }
 }
 
 let pushes = 0;
 
-function pushStanza(user: Jid, to: Jid, item: RosterItem, ver = String(item.version)): Stanza {
-  const query = el('query', ns.roster, { ver }, itemElement(item));
-  return Stanza.of('iq', { from: user, to, type: 'set', id: `push-${++pushes}` }, query);
+function pushStanza(user: Jid, to: Jid, change: Element): Stanza {
+  return Stanza.of('iq', { from: user, to, type: 'set', id: `push-${++pushes}` }, change);
 }

@@ -203,12 +203,18 @@ export class Rosters {
       .run(roster.user.toString(), contact.toString());
   }
 
-  /** Writes an item and, where clients see the change, gives the roster a new version. Ask `hasRoom` before. */
-  save(user: Jid, item: RosterItem, visible = true): void {
+  /**
+   * Writes an item and, where clients see the change, gives the roster a new version. Ask `hasRoom` before. Gives what is
+   * to be pushed: this change, whatever follows before that.
+   */
+  save(user: Jid, item: RosterItem, visible = true): Element | undefined {
     const roster = this.of(user);
     const key = item.contact.toString();
     if (visible) item.version = ++roster.version;
-    else if (item.version === 0 && isGone(item)) return this.#drop(roster, item);
+    else if (item.version === 0 && isGone(item)) {
+      this.#drop(roster, item);
+      return;
+    }
     roster.items.set(key, item);
     const { shared } = item;
     const kept = shared ? ownPart(item, shared) : item;
@@ -227,6 +233,7 @@ export class Rosters {
         item.version,
       );
     if (shared) overlay(Object.assign(item, kept), shared);
+    return visible ? changeElement(roster, item) : undefined;
   }
 
   /** Forgets a user whose account is gone. */
@@ -291,6 +298,12 @@ function ownPart(item: RosterItem, { name, groups, own }: Shared): Shared['own']
     name: item.name === name ? own.name : item.name,
     groups: item.groups.filter(group => !groups.includes(group)),
   };
+}
+
+/** A change of a roster, as it is pushed (RFC 6121 §2.1.6, §2.6.3). */
+export function changeElement(roster: Roster, item: RosterItem): Element {
+  const ver = roster.shared.size === 0 ? String(item.version) : versionOf(roster);
+  return el('query', ns.roster, { ver }, itemElement(item));
 }
 
 /** An item as clients see it (RFC 6121 §2.1.2). */

@@ -1,7 +1,9 @@
 // Presence subscriptions: who asks whom, and what becomes of it (RFC 6121 §3, Appendix A).
 import { meantBy } from '../hub/config.ts';
+import { checkCrossing } from '../hub/crossing.ts';
 import type { Hub, Session } from '../hub/module.ts';
 import { hubOrigin } from '../hub/router.ts';
+import type { Element } from '../xmpp/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import type { Jid } from '../xmpp/jid.ts';
 import { Stanza } from '../xmpp/stanza.ts';
@@ -98,13 +100,16 @@ export async function sendSubscription(hub: Hub, received: Stanza, type: Subscri
   const user = received.from!.bare;
   const contact = meantBy(received.to!.bare, hub.config);
   if (contact.equals(user)) return;
+  // What ends something may cross where what begins it may not.
+  if (!type.startsWith('unsub') && hub.hosts(contact.domain)) checkCrossing(hub.config, received, contact.domain);
   const rosters = rostersOf(hub);
   const item = rosters.itemOrNew(user, contact);
   const before = stateOf(item);
   const { state, passes } = outbound(before, type);
   if (item.shared && type.startsWith('unsub')) throw keptByGroup();
   // The contact learns that we are gone before it learns that it sees us no more (§3.2.2).
-  if (type === 'unsubscribed' && before.from) sendUnavailable(hub, user, contact);
+  const gone = type === 'unsubscribed' && before.from ? unavailable(hub, user, contact) : [];
+  let change: Element | undefined;
   if (!same(before, state) || (type === 'subscribe' && !item.listed)) {
     const listed = type === 'subscribe' || state.from || state.approved;
     if (listed && !rosters.hasRoom(user, contact, 'item')) {
@@ -112,11 +117,14 @@ export async function sendSubscription(hub: Hub, received: Stanza, type: Subscri
     }
     apply(item, state, null);
     if (listed) item.listed = true;
-    rosters.save(user, item, item.listed);
-    await hub.store.durable();
-    if (item.listed) hub.emit('roster-changed', user, contact, { from: before.from, groups: item.groups });
+    change = rosters.save(user, item, item.listed);
   }
+  const { groups } = item;
+  // Also where nothing has changed: what the user said before goes out before.
+  await hub.store.durable();
+  if (change) hub.emit('roster-changed', user, contact, { from: before.from, groups }, change);
   if (!passes) return;
+  say(hub, gone);
   await hub.router.route(received.withAddresses(user, contact), hubOrigin);
   if (type === 'subscribed') sendPresence(hub, user, contact);
 }
@@ -135,22 +143,25 @@ export async function receiveSubscription(hub: Hub, received: Stanza, type: Subs
   const stanza = received.withAddresses(contact, user);
   // Who becomes available from here on gets what is kept.
   const takers = passes ? hub.sessions.of(user).filter(session => hears(session, type)) : [];
+  const gone = type === 'unsubscribe' && before.from ? unavailable(hub, user, contact) : [];
+  let change: Element | undefined;
   if (!same(before, state)) {
     if (!rosters.hasRoom(user, contact, 'request')) return;
     apply(item, state, type === 'subscribe' ? requestOf(stanza) : null);
     if (item.from || item.to) item.listed = true;
-    rosters.save(user, item, item.listed);
-    await hub.store.durable();
+    const visible = before.to !== item.to || before.from !== item.from || before.ask !== item.ask;
+    change = rosters.save(user, item, visible && item.listed);
   }
+  const { groups } = item;
+  await hub.store.durable();
   for (const session of takers) session.send(stanza);
   if (!before.pendingIn && state.pendingIn) hub.emit('subscription-asked', stanza);
-  const visible = before.to !== item.to || before.from !== item.from || before.ask !== item.ask;
-  if (visible && item.listed) hub.emit('roster-changed', user, contact, { from: before.from, groups: item.groups });
+  if (change) hub.emit('roster-changed', user, contact, { from: before.from, groups }, change);
   if (reply) {
     await hub.router.route(Stanza.of('presence', { from: user, to: contact, type: reply }), hubOrigin);
     sendPresence(hub, user, contact);
   }
-  if (type === 'unsubscribe' && before.from) sendUnavailable(hub, user, contact);
+  say(hub, gone);
 }
 
 /** Requests are for available resources, the rest for those that know the roster (RFC 6121 §3.1.3, §3.1.6). */
@@ -169,27 +180,33 @@ export function keptByGroup(): StanzaError {
   return new StanzaError('not-allowed', 'a group of the directory keeps this contact');
 }
 
-/** Takes back all subscriptions with a contact that leaves the roster (RFC 6121 §2.5.2). */
-export function cancelSubscriptions(hub: Hub, user: Jid, item: RosterItem): void {
-  const say = (type: SubscriptionType) =>
-    void hub.router.route(Stanza.of('presence', { from: user, to: item.contact, type }), hubOrigin);
-  if (item.from) sendUnavailable(hub, user, item.contact);
-  if (item.to || item.ask) say('unsubscribe');
-  if (item.from || item.pending !== null) say('unsubscribed');
+/** Takes back all subscriptions with a contact that leaves the roster (RFC 6121 §2.5.2). Gives what is to be said once that is kept. */
+export function cancelSubscriptions(hub: Hub, user: Jid, item: RosterItem): Stanza[] {
+  const said = item.from ? unavailable(hub, user, item.contact) : [];
+  const add = (type: SubscriptionType) => said.push(Stanza.of('presence', { from: user, to: item.contact, type }));
+  if (item.to || item.ask) add('unsubscribe');
+  if (item.from || item.pending !== null) add('unsubscribed');
   apply(item, { to: false, from: false, ask: false, pendingIn: false, approved: false }, null);
+  return said;
 }
 
-/** Sends a contact the presence of each of the user's resources. */
+/** Sends a contact the presence of each of the user's resources, unless it lost the right to it meanwhile. */
 function sendPresence(hub: Hub, user: Jid, contact: Jid): void {
+  if (!rostersOf(hub).item(user, contact)?.from) return;
   for (const session of hub.sessions.of(user)) {
     if (session.presence) void hub.router.route(compositionOf(hub).shown(session).withTo(contact), hubOrigin);
   }
 }
 
-function sendUnavailable(hub: Hub, user: Jid, contact: Jid): void {
-  for (const session of hub.sessions.of(user)) {
-    if (!session.presence) continue;
-    const gone = Stanza.of('presence', { from: session.jid, to: contact, type: 'unavailable' });
-    void hub.router.route(gone, hubOrigin);
-  }
+/** The end of the presence of each of the user's resources, for a contact. */
+function unavailable(hub: Hub, user: Jid, contact: Jid): Stanza[] {
+  return hub.sessions
+    .of(user)
+    .filter(session => session.presence !== null)
+    .map(({ jid }) => Stanza.of('presence', { from: jid, to: contact, type: 'unavailable' }));
+}
+
+/** Says what a change has brought, in this order, once the change is kept. */
+export function say(hub: Hub, stanzas: readonly Stanza[]): void {
+  for (const stanza of stanzas) void hub.router.route(stanza, hubOrigin);
 }

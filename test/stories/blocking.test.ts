@@ -52,6 +52,18 @@ describe('blocking', () => {
     assert.deepEqual(await list(), []);
   });
 
+  it('refuses what a blocker sends, even where both have blocked each other', async () => {
+    const [nurse, peter] = [await login('nurse@hub.test', 'a'), await login('peter@hub.test', 'b')];
+    await nurse.asks('set', `<block xmlns='${ns.blocking}'>${items('peter@hub.test')}</block>`);
+    await peter.asks('set', `<block xmlns='${ns.blocking}'>${items('nurse@hub.test')}</block>`);
+    for (const name of ['message', 'presence']) {
+      await nurse.sends(`<${name} to='peter@hub.test' id='both ${name}'/>`);
+      assert.equal(conditionOf(await nurse.receives(e => e.attrs.id === `both ${name}`)), 'not-acceptable');
+    }
+    await nurse.close();
+    await peter.close();
+  });
+
   it('is pushed to the devices that have asked for the list', async () => {
     const asked = await login('juliet@hub.test', 'asked');
     const other = await login('juliet@hub.test', 'other');

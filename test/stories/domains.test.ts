@@ -82,6 +82,12 @@ describe('hosted domains among themselves', () => {
           const error = await romeo.receives(e => e.attrs.id === 'c1');
           assert.match(String(error), /not-allowed/);
         }
+        await romeo.sends(`<presence to='juliet@sales.test' id='c2' type='subscribe'/>`);
+        if (reaches) await juliet.receives(e => e.attrs.type === 'subscribe');
+        else {
+          assert.match(String(await romeo.receives(e => e.attrs.id === 'c2')), /not-allowed/);
+          await juliet.hasNot(e => e.attrs.type === 'subscribe');
+        }
         const answer = await romeo.asks('get', `<query xmlns='${ns.discoInfo}'/>`, 'sales.test');
         assert.equal(answer.attrs.type, reaches ? 'result' : 'error');
       } finally {

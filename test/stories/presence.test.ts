@@ -142,6 +142,20 @@ for (const { name, start } of places) {
       await juliet.close();
     });
 
+    it('sent to a contact by one who is not available is taken back as well', async () => {
+      const [romeo, juliet] = await friends();
+      for (const end of ['unavailable', 'lost']) {
+        const quiet = await place.client(bare(romeo), { quiet: true });
+        await quiet.sends(`<presence to='${bare(juliet)}'/>`);
+        await juliet.receives(from(quiet));
+        if (end === 'lost') quiet.drop();
+        else await quiet.sends(`<presence type='unavailable'/>`);
+        await juliet.receives(from(quiet, 'unavailable'));
+        quiet.drop();
+      }
+      await close(romeo, juliet);
+    });
+
     it('sent to a contact is not taken back twice', async () => {
       const [romeo, juliet] = await friends();
       await romeo.sends(`<presence to='${juliet.jid}'><status>for you</status></presence>`);

@@ -1,5 +1,6 @@
 // In-band registration before and behind a login, with everything that can go wrong (XEP-0077).
 import assert from 'node:assert/strict';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { patience } from '../../src/c2s/limits.ts';
 import { formElement } from '../../src/xmpp/form.ts';
 import { ns } from '../../src/xmpp/namespaces.ts';
@@ -131,6 +132,20 @@ describe('in-band registration', () => {
     assert.equal((await ask(nurse, 'set', `${named}<password>behind</password>`, 'hub.test')).attrs.type, 'result');
     await nurse.close();
     await (await hub.client('nurse@hub.test', { password: 'behind', security: 'plain' })).close();
+  });
+
+  it('keeps nothing of what a client says behind the removal of its account', async () => {
+    const login = () => hub.client('late@hub.test', { security: 'plain', mechanism: 'PLAIN' });
+    const late = await login();
+    await late.sends(`<iq type='set' id='remove'><query xmlns='${ns.register}'><remove/></query></iq>`);
+    for (let n = 0; late.ending === null; n++) {
+      await late.sends(`<presence type='subscribe' to='friar${n}@hub.test'/>`);
+      await nextTurn();
+    }
+    const again = await login();
+    const roster = await again.asks('get', `<query xmlns='${ns.roster}'/>`);
+    assert.deepEqual(roster.child('query', ns.roster)!.all('item').map(String), []);
+    await again.close();
   });
 
   it('removes an account: its sessions end, its contacts are told', async () => {

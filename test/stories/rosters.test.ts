@@ -167,6 +167,21 @@ describe('rosters', () => {
     await again.close();
   });
 
+  it('tell of changes that come together with the version that each made, so that a client cut off between them misses none', async () => {
+    const client = await enter(`together${++users}`);
+    const set = (contact: string, name: string) =>
+      `<iq type='set' id='${name}'>${query(`<item jid='${contact}@hub.test' name='${name}'/>`)}</iq>`;
+    await client.sends(set('a', '1') + set('b', '2') + set('a', '3'));
+    const told = [await push(client), await push(client), await push(client)];
+    assert.deepEqual(
+      told.map(change => itemsOf(change)[0].attrs.name),
+      ['1', '2', '3'],
+    );
+    const versions = told.map(change => Number(change.child('query', ns.roster)!.attrs.ver));
+    assert.ok(versions[0] < versions[1] && versions[1] < versions[2], String(versions));
+    await client.close();
+  });
+
   it('say nothing of those who ask and are not in them', async () => {
     const [romeo, juliet] = await pair();
     await juliet.asks('set', query(`<item jid='nurse@hub.test'/>`));

@@ -315,6 +315,45 @@ for (const { name, start } of places) {
       return [romeo, juliet];
     }
 
+    it('a request taken back in the same breath leaves nothing, even where it was approved before', async () => {
+      for (const approved of [false, true]) {
+        const [romeo, juliet] = await pair();
+        if (approved) {
+          await say(juliet, 'subscribed', bare(romeo));
+          await pushed(juliet, 'none approved');
+        }
+        const removal = `<iq type='set' id='remove'>${query(`<item jid='${bare(juliet)}' subscription='remove'/>`)}</iq>`;
+        await romeo.sends(`<presence type='subscribe' to='${bare(juliet)}'/>${removal}`);
+        assert.equal((await romeo.receives(e => e.attrs.id === 'remove')).attrs.type, 'result');
+        await settled(romeo, juliet);
+        await settled(juliet, romeo);
+        assert.equal(await stateOf(juliet, bare(romeo)), approved ? 'none approved' : '');
+        const again = await enter(bare(juliet));
+        await again.hasNot(e => e.attrs.type === 'subscribe');
+        await close(romeo, juliet, again);
+      }
+    });
+
+    for (const [what, end] of [
+      ['a no', (to: string) => `<presence type='unsubscribed' to='${to}'/>`],
+      [
+        'a removal',
+        (to: string) => `<iq type='set' id='remove'>${query(`<item jid='${to}' subscription='remove'/>`)}</iq>`,
+      ],
+    ] as const) {
+      it(`a yes and ${what} in the same breath show nothing in the end`, async () => {
+        const [romeo, juliet] = await pair();
+        await say(romeo, 'subscribe', bare(juliet));
+        await juliet.receives(isPresence(bare(romeo), 'subscribe'));
+        await juliet.sends(`<presence type='subscribed' to='${bare(romeo)}'/>${end(bare(romeo))}`);
+        await romeo.receives(isPresence(bare(juliet), 'unsubscribed'));
+        await settled(juliet, romeo);
+        const last = romeo.inbox.findLast(e => e.name === 'presence' && e.attrs.from === juliet.jid);
+        assert.ok(last === undefined || last.attrs.type === 'unavailable', String(last));
+        await close(romeo, juliet);
+      });
+    }
+
     it('a request that cannot be delivered comes back', async () => {
       const romeo = await enter(addresses()[0]);
       await say(romeo, 'subscribe', 'juliet@nowhere.test', '<status>please</status>');
