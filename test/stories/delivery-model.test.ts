@@ -104,7 +104,7 @@ interface Row {
 
 /** What a device is to get: a message, one that comes late, or the copy of one. */
 interface Entry {
-  readonly what: 'direct' | 'late' | 'sent' | 'received' | 'received error';
+  readonly what: 'direct' | 'late' | 'sent' | 'received';
   readonly message: Message;
   readonly row?: Row;
   /** Which devices have the message, or have it coming. */
@@ -224,13 +224,17 @@ class Device {
       this.expected.map(({ what, message }) => `${what} ${message.id}`),
       `${this.jid} has what it is to have`,
     );
-    const errors = this.log.filter(({ key }) => key.startsWith('error')).map(({ key }) => key);
+    const errors = this.log.filter(isError).map(({ key }) => key);
     assert.deepEqual(errors.sort(), this.errors.toSorted(), `${this.jid} has the errors it is to have`);
   }
 }
 
+function isError({ key }: { key: string }): boolean {
+  return /^(received )?error /.test(key);
+}
+
 function isKept({ key }: { key: string }): boolean {
-  return key !== '' && !key.startsWith('error');
+  return key !== '' && !isError({ key });
 }
 
 function keyOf(message: Element): string {
@@ -578,16 +582,16 @@ class Model {
     this.#archived(message.to, message);
     const own = this.#of(message.to);
     const copied = kinds[message.kind].copied
-      ? own.filter(one => one.carbons && !takers.includes(one) && one !== message.sender)
+      ? own.filter(one => one.carbons && !takers.includes(one) && one.jid !== message.sender.jid)
       : [];
     const holders = new Set([...takers, ...copied.filter(({ receptive }) => receptive)]);
     for (const taker of takers) this.#give(taker, { what: late ? 'late' : 'direct', message, holders });
-    const what = own.includes(message.sender) ? 'sent' : 'received';
+    const what = own.some(({ jid }) => jid === message.sender.jid) ? 'sent' : 'received';
     for (const other of copied) this.#give(other, { what, message, holders });
   }
 
   #give(device: Device, entry: Entry): void {
-    if (entry.message.kind === 'state' && !device.active && entry.what !== 'received error') return;
+    if (entry.message.kind === 'state' && !device.active) return;
     device.expected.push(entry);
   }
 
@@ -610,8 +614,7 @@ class Model {
     if (!back) return;
     back.errors.push(`error ${message.id}`);
     if (!message.noted || back !== sender) return;
-    for (const other of own)
-      if (other.carbons && other !== back) this.#give(other, { what: 'received error', message });
+    for (const other of own) if (other.carbons && other !== back) other.errors.push(`received error ${message.id}`);
   }
 
   #deliverRows(device: Device): void {
@@ -633,8 +636,8 @@ class Model {
 
   /** What a device has not acknowledged, and no other has, goes to the account. */
   #readdress(device: Device): void {
-    for (const { what, message, row, holders } of device.left) {
-      if (row || what === 'received error' || !holders?.delete(device)) continue;
+    for (const { message, row, holders } of device.left) {
+      if (row || !holders?.delete(device)) continue;
       if (holders.size === 0) this.#route(message, '', true);
     }
   }
