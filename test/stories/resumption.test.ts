@@ -320,6 +320,19 @@ describe('stream management', () => {
       await next.close();
     });
 
+    it('sends no chat state to one whose user does not look', async () => {
+      const { phone, desk } = await pair(false);
+      await desk.sends(`<inactive xmlns='${ns.clientState}'/>`);
+      await desk.hasNot(() => false);
+      await romeo.sends(
+        `<message to='${phone.jid}' type='chat' id='late'><composing xmlns='${ns.chatStates}'/></message>`,
+      );
+      await phone.receives(e => e.attrs.id === 'late');
+      await lose(phone);
+      await desk.hasNot(e => e.attrs.id === 'late');
+      await desk.close();
+    });
+
     it('sends none of them twice what one of them has no room for', async () => {
       const { jid, client: phone } = await resumable();
       const desk = await login(jid, { resource: 'desk' });
