@@ -45,7 +45,7 @@ function isChatState(stanza: Stanza): boolean {
   return children.length === 1 && children[0].ns === ns.chatStates;
 }
 
-/** What says how a message is to be handled, not what it says. */
+/** What says how a message is to be handled or when it came, not what it says. */
 function aside(space: string): boolean {
-  return space === ns.hints || space === ns.stableIds;
+  return space === ns.hints || space === ns.stableIds || space === ns.delay;
 }

@@ -82,11 +82,11 @@ export class Resumption {
     known.timer = null;
     management.detach();
     management.acknowledge(request.attrs.h);
-    // Every stream begins active (XEP-0352 §5.2): what waited for that waits with the rest now.
-    session.active = true;
     this.#owner.attach(session, stream);
     announce(el('resumed', ns.streamManagement, { previd, h: String(management.received) }), session);
     for (const stanza of management.unacknowledged) stream.send(stanza);
+    // Every stream begins active (XEP-0352 §5.2): what waited for that follows.
+    session.active = true;
     if (management.unacknowledged.length > 0) management.request(stream);
     return session;
   }

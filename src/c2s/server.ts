@@ -145,15 +145,19 @@ export class ClientServer {
 
   /** Ends a session, with a stream error where one is given. */
   finish(session: ClientSession, error: StreamError | null): void {
-    const stream = session.stream;
-    session.stream = null;
-    stream?.close(error);
+    this.#cut(session, error);
     this.gone(session);
   }
 
-  overflowed(session: ClientSession, stanza: Stanza): void {
+  #cut(session: ClientSession, error: StreamError | null): void {
+    const stream = session.stream;
+    session.stream = null;
+    stream?.close(error);
+  }
+
+  overflowed(session: ClientSession, excess: readonly Stanza[]): void {
     this.finish(session, new StreamError('resource-constraint', 'too many stanzas were not acknowledged'));
-    this.#readdress(session, stanza, Date.now());
+    for (const stanza of excess) this.#readdress(session, stanza, Date.now());
   }
 
   waits(session: ClientSession, stanza: Stanza): void {
@@ -166,7 +170,13 @@ export class ClientServer {
     clearInterval(this.#watch);
     const shutdown = new StreamError('system-shutdown');
     for (const negotiation of [...this.#negotiating]) negotiation.stream.close(shutdown);
-    for (const session of [...this.table.all()]) this.finish(session, shutdown);
+    // All of them are off the list before the first is settled: nothing goes from one to another that ends as well.
+    const sessions = [...this.table.all()];
+    for (const session of sessions) {
+      this.#cut(session, shutdown);
+      this.table.remove(session);
+    }
+    for (const session of sessions) this.#settle(session);
   }
 
   #received(session: ClientSession, stream: Stream, stanza: Stanza): void {
@@ -260,8 +270,11 @@ export class ClientServer {
 
   /** The session is over: what it did not acknowledge goes on to where it can (XEP-0198 §4, last part). */
   gone(session: ClientSession): void {
+    if (this.table.remove(session)) this.#settle(session);
+  }
+
+  #settle(session: ClientSession): void {
     this.resumption.forget(session);
-    if (!this.table.remove(session)) return;
     this.hub.emit('session-closed', session);
     const { unacknowledged = [], sentAt = [] } = session.management ?? {};
     for (const [n, stanza] of unacknowledged.entries()) this.#readdress(session, stanza, sentAt[n]);

@@ -11,8 +11,8 @@ import { Deferred } from './inactivity.ts';
 /** Who ends sessions. */
 export interface SessionKeeper {
   finish(session: ClientSession, error: StreamError | null): void;
-  /** The session cannot take this stanza: too many are not acknowledged. */
-  overflowed(session: ClientSession, stanza: Stanza): void;
+  /** The session cannot take these stanzas: too many are not acknowledged. */
+  overflowed(session: ClientSession, excess: readonly Stanza[]): void;
   /** The stanza waits for a client that was lost and may come back. */
   waits(session: ClientSession, stanza: Stanza): void;
 }
@@ -43,6 +43,8 @@ export class ClientSession implements Session {
   #notes: Map<symbol, unknown> | null = null;
   /** Who waits for the client to go on talking. */
   #written: (() => void)[] | null = null;
+  /** What there was no room for. */
+  #excess: Stanza[] | null = null;
   readonly #keeper: SessionKeeper;
 
   constructor(jid: Jid, stream: Stream, keeper: SessionKeeper) {
@@ -80,10 +82,20 @@ export class ClientSession implements Session {
       this.stream?.send(stanza);
       return;
     }
-    if (!this.management.keep(stanza, this.stream !== null)) return this.#keeper.overflowed(this, stanza);
+    if (!this.management.keep(stanza, this.stream !== null)) return this.#overflow(stanza);
     if (this.stream === null) return this.#keeper.waits(this, stanza);
     this.stream.send(stanza);
     this.management.request(this.stream);
+  }
+
+  /** The session ends, but not before everybody else was given the stanza that is being delivered. */
+  #overflow(stanza: Stanza): void {
+    if (this.#excess !== null) {
+      this.#excess.push(stanza);
+      return;
+    }
+    const excess = (this.#excess = [stanza]);
+    queueMicrotask(() => this.#keeper.overflowed(this, excess));
   }
 
   taken(then: () => void): void {

@@ -24,8 +24,8 @@ export class Copies {
 
   /** The message went to these sessions, and to others as carbons. */
   note(message: Stanza, to: readonly Session[], carbons: ReadonlyMap<Session, Stanza>): void {
-    // To a device that takes no messages a copy is a courtesy: that the message is there does not count.
-    const holders = new Set([...to, ...carbons.keys()].filter(isReceptive));
+    // To a device that takes no messages a copy is a courtesy: that it is there does not count.
+    const holders = new Set([...to, ...[...carbons.keys()].filter(isReceptive)]);
     if (holders.size < 2) return;
     const shared: Shared = { message, at: Date.now(), holders };
     this.#shared.set(message, shared);

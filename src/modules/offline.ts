@@ -21,7 +21,7 @@ export const offline: Module = {
     hub.store.migrate('offline', schema);
     const underWay = new UnderWay(hub);
     hub.feature('domain', 'msgoffline');
-    hub.on('message-undelivered', stanza => (keeps(hub, stanza) ? keep(hub, stanza) : false));
+    hub.on('message-undelivered', stanza => (keeps(hub, stanza) ? keep(hub, underWay, stanza) : false));
     hub.on('session-receptive', session => underWay.deliver(session));
     // A client that binds so reads the archive: it gets from here only what is not in there (XEP-0386 §3.2).
     hub.atBind(null, ({ jid }) => {
@@ -44,15 +44,18 @@ function keeps(hub: Hub, stanza: Stanza): boolean {
   if (stanza.type === 'error' || stanza.type === 'groupchat' || stanza.has('no-store', ns.hints)) return false;
   if (stanza.has('store', ns.hints)) return true;
   if (stanza.type === 'headline') return false;
-  if (stanza.type !== 'chat') return stanza.index.length > 0;
-  const states = ['active', 'composing', 'paused', 'inactive', 'gone'];
-  return stanza.children.some(
-    child => child.name !== 'thread' && !(child.ns === ns.chatStates && states.includes(child.name)),
-  );
+  return stanza.children.some(({ name, ns: space }) => {
+    if (aside.has(space)) return false;
+    return stanza.type !== 'chat' || (name !== 'thread' && !(space === ns.chatStates && states.has(name)));
+  });
 }
 
+const states: ReadonlySet<string> = new Set(['active', 'composing', 'paused', 'inactive', 'gone']);
+/** What says how and when a message came, not what it says. */
+const aside: ReadonlySet<string> = new Set([ns.delay, ns.hints, ns.stableIds]);
+
 /** Keeps a message. Throws a StanzaError where there is no room, unless the archive has it anyway. */
-async function keep(hub: Hub, stanza: Stanza): Promise<boolean> {
+async function keep(hub: Hub, underWay: UnderWay, stanza: Stanza): Promise<boolean> {
   const user = stanza.to!.bare.toString();
   const { domain } = stanza.to!;
   const row = hub.store.prepare('SELECT count(*) AS n FROM offline WHERE user = ?').get(user);
@@ -67,6 +70,8 @@ async function keep(hub: Hub, stanza: Stanza): Promise<boolean> {
   hub.store
     .prepare('INSERT INTO offline (user, stanza, at) VALUES (?, ?, ?)')
     .run(user, stamped.toBytes(), now.getTime());
+  // Somebody may have come meanwhile.
+  underWay.deliverTo(stanza.to!);
   await hub.store.durable();
   await hub.emit('message-kept', stanza, Number(row?.n) + 1);
   return true;
@@ -139,11 +144,13 @@ class UnderWay {
       left = true;
     }
     if (known.size === 0) this.#users.delete(user);
-    if (!left) return;
-    setImmediate(() => {
-      const others = this.#hub.sessions.of(session.jid);
-      const next = others.find(other => other.presence !== null && other.priority >= 0);
-      if (next) this.deliver(next);
-    });
+    // At once: what goes to the account next is younger.
+    if (left) this.deliverTo(session.jid);
+  }
+
+  /** Writes what is kept to a session of the user, if there is one that takes messages. */
+  deliverTo(user: Jid): void {
+    const receptive = this.#hub.sessions.of(user).find(({ presence, priority }) => presence !== null && priority >= 0);
+    if (receptive) this.deliver(receptive);
   }
 }

@@ -217,6 +217,14 @@ for (const { name, start } of places)
         await later.close();
       });
 
+      it('come also where the user becomes available in the same breath', async () => {
+        const { jid } = await user();
+        const later = await login(jid, { quiet: true });
+        await later.sends(`${messageTo(jid, '<body>note to self</body>')}<presence/>`);
+        await later.hears('note to self');
+        await later.close();
+      });
+
       it('stay until the client shows that it has them', async () => {
         const { jid } = await user();
         await romeo.sends(messageTo(jid, '<body>keep me</body>'));

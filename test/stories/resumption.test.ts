@@ -1,6 +1,6 @@
 // Stream management between a client and the hub: counting, losing, resuming, giving up (XEP-0198).
 import assert from 'node:assert/strict';
-import type { Element } from '../../src/xmpp/element.ts';
+import { type Element, el } from '../../src/xmpp/element.ts';
 import { Jid } from '../../src/xmpp/jid.ts';
 import { ns } from '../../src/xmpp/namespaces.ts';
 import { Stanza } from '../../src/xmpp/stanza.ts';
@@ -278,6 +278,78 @@ describe('stream management', () => {
       });
     }
 
+    it('sends it to none that had a carbon of what was for one that takes no messages', async () => {
+      const { phone, desk } = await pair(true);
+      await phone.sends('<presence><priority>-1</priority></presence>');
+      await phone.receives(e => e.childText('priority') === '-1');
+      await says(phone.jid, 'for the low one');
+      await desk.receives(isCopy);
+      await lose(phone);
+      await desk.hasNot(e => e.childText('body') === 'for the low one');
+      await desk.close();
+    });
+
+    it('sends what was kept before what came later', async () => {
+      const jid = `juliet${++users}@hub.test`;
+      const desk = await login(jid, { resource: 'desk', quiet: true });
+      for (const body of ['1', '2']) await says(jid, body);
+      const phone = await login(jid, { resource: 'phone', quiet: true });
+      await phone.sends(`<enable xmlns='${sm}'/><presence/>`);
+      await phone.hears('2');
+      await desk.sends('<presence><priority>-1</priority></presence>');
+      await desk.receives(e => e.childText('priority') === '-1');
+      await says(jid, '3');
+      await phone.hears('3');
+      await phone.hasNot(() => false);
+      await desk.sends('<presence/>');
+      await desk.hasNot(() => false);
+      await lose(phone);
+      const bodies = () => desk.inbox.filter(e => e.name === 'message').map(e => e.childText('body'));
+      await desk.waits(() => bodies().length === 3, 'three messages');
+      assert.deepEqual(bodies(), ['1', '2', '3']);
+      await desk.close();
+    });
+
+    it('keeps no chat state', async () => {
+      const { jid, client } = await resumable('');
+      await romeo.sends(`<message to='${jid}' type='chat' id='state'><composing xmlns='${ns.chatStates}'/></message>`);
+      await client.receives(e => e.attrs.id === 'state');
+      await lose(client);
+      const next = await login(jid);
+      await next.hasNot(e => e.attrs.id === 'state');
+      await next.close();
+    });
+
+    it('sends no chat state to one whose user does not look', async () => {
+      const { phone, desk } = await pair(false);
+      await desk.sends(`<inactive xmlns='${ns.clientState}'/>`);
+      await desk.hasNot(() => false);
+      await romeo.sends(
+        `<message to='${phone.jid}' type='chat' id='late'><composing xmlns='${ns.chatStates}'/></message>`,
+      );
+      await phone.receives(e => e.attrs.id === 'late');
+      await lose(phone);
+      await desk.hasNot(e => e.attrs.id === 'late');
+      await desk.close();
+    });
+
+    it('sends none of them twice what one of them has no room for', async () => {
+      const { jid, client: phone } = await resumable();
+      const desk = await login(jid, { resource: 'desk' });
+      const session = hub.hub.sessions.get(Jid.parse(phone.jid))!;
+      phone.drop();
+      await until(() => (session as unknown as { stream: unknown }).stream === null);
+      const { management } = session as unknown as { management: { unacknowledged: unknown[] } };
+      while (management.unacknowledged.length < 1_000) {
+        session.send(Stanza.of('presence', { from: session.jid, to: session.jid }));
+      }
+      await says(jid, 'one too many');
+      await desk.hears('one too many');
+      await desk.hasNot(e => e.childText('body') === 'one too many');
+      assert.equal(hub.hub.sessions.get(session.jid), undefined);
+      await desk.close();
+    });
+
     it('keeps nothing that one of them has taken', async () => {
       const { jid, phone, desk } = await pair(true);
       await says(phone.jid, 'taken');
@@ -310,6 +382,30 @@ describe('stream management', () => {
     await romeo.sends(`<message to='${client.jid}' type='headline'/>`.repeat(6_001));
     assert.equal((await client.ends()).error?.condition, 'resource-constraint');
     assert.equal(hub.hub.sessions.of(Jid.parse(jid)).length, 0);
+  });
+
+  it('is given all that waited while its client was inactive and then lost', async () => {
+    const { jid, client, id } = await resumable();
+    await client.sends(`<inactive xmlns='${ns.clientState}'/>`);
+    await client.hasNot(() => false);
+    const session = hub.hub.sessions.get(Jid.parse(client.jid))!;
+    client.drop();
+    await until(() => (session as unknown as { stream: unknown }).stream === null);
+    const message = Stanza.of(
+      'message',
+      { from: Jid.parse(romeo.jid), to: session.jid },
+      el('body', ns.client, {}, 'x'),
+    );
+    for (let n = 0; n < 990; n++) session.send(message);
+    for (let n = 0; n < 20; n++) {
+      session.send(Stanza.of('presence', { from: Jid.parse(`contact${n}@hub.test/x`), to: session.jid }));
+    }
+    const next = await again(jid);
+    assert.equal((await resume(next, id, 1)).name, 'resumed');
+    await next.receives(e => e.attrs.from === 'contact19@hub.test/x');
+    assert.equal(next.inbox.filter(e => e.name === 'message').length, 990);
+    await next.hasNot(() => false);
+    await next.close();
   });
 
   it('takes the presence of thousands of contacts at once', async () => {
