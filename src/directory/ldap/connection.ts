@@ -21,6 +21,9 @@ export class Unavailable extends StanzaError {
 /** The hub itself has no connection left to ask with; the server may be well. */
 export class Busy extends Unavailable {}
 
+/** The server is well, but does not answer this; another one may. */
+export class Declined extends Unavailable {}
+
 /** What TLS connections are checked by. */
 export interface Security {
   startTls: boolean;
@@ -78,6 +81,9 @@ const startTlsRequest = Buffer.from([
   0x16,
   ...Buffer.from('1.3.6.1.4.1.1466.20037'),
 ]);
+
+/** How long an operation may take in all, over all servers, in ms: a login is to be answered within 5 s. */
+export const patience = 4_500;
 
 /** Results of a bind that say something of the person, not of the server: RFC 4511 §A.1. */
 const refusals = new Set([19, 32, 34, 48, 49, 50, 53]);
@@ -159,7 +165,8 @@ export class Connection {
       this.identity = dn;
       return true;
     } catch (error) {
-      if (!(error instanceof ResultCodeError) || !refusals.has(error.code)) throw error;
+      if (!(error instanceof ResultCodeError)) throw error;
+      if (!refusals.has(error.code)) throw new Declined(error.message);
       this.identity = ''; // RFC 4511 §4.2.1
       return false;
     }
@@ -182,8 +189,9 @@ export class Connection {
         return new Entry(dn, values);
       });
     } catch (error) {
-      if (error instanceof ResultCodeError && error.code === 32) return [];
-      throw error;
+      if (!(error instanceof ResultCodeError)) throw error;
+      if (error.code === 32) return [];
+      throw new Declined(error.message);
     }
   }
 
