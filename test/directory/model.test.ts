@@ -55,7 +55,8 @@ const hostile = [
 const groups = ['flat', 'house', 'nested', 'loop', 'pool'];
 
 /** So small that everything happens often; times are ms. */
-const sizes = { connections: 2, cache: 20_000, steps: 250 };
+const sizes = { servers: [1, 2, 2, 3], connections: [1, 2, 3], cache: [0, 2_000, 20_000, 720_000], steps: 250 };
+const layouts = ['flat', 'dc-tree, domain-root: "o=internet"', 'organisations'];
 /** A login is answered in this time, and so is everything else but groups, which take many searches. */
 const bound = 5_000;
 const groupBound = 15_000;
@@ -128,7 +129,9 @@ class Model {
   readonly #time: VirtualTime;
   readonly #entries = new Map(parseLdif(tree).map(entry => [keyOf(entry.dn), entry]));
   readonly #history: { at: number; state: State }[] = [];
-  readonly servers = ['a', 'b'].map(() => new Server(this.#entries));
+  readonly #servers: Server[];
+  readonly #connections: number;
+  readonly #cache: number;
   readonly #release: () => void;
   readonly #directories: Directories;
   readonly #directory: Directory;
@@ -137,6 +140,7 @@ class Model {
   readonly #arrived = new Map<string, { to: string; from: string; error: string | null }[]>();
   readonly #failures: Error[] = [];
   #underWay = 0;
+  #closed = false;
   #serial = 0;
 
   constructor(random: Random, time: VirtualTime) {
@@ -152,12 +156,16 @@ class Model {
       pool: ['=loop', '=pool', 'juliet'],
     };
     this.#commit(state);
-    this.#release = useHosts(new Map(['a', 'b'].map((name, i) => [name, this.servers[i].host])));
-    const layout = random.chance(50) ? 'layout: dc-tree, domain-root: "o=internet"' : 'layout: flat';
-    this.#directories = openDirectories(`url: ["ldap://a", "ldap://b"], base: "${base}", ${layout},
-      bind: { dn: "${reader}", password: reader secret }, groups: {}, passwords: stored,
+    const names = Array.from({ length: random.pick(sizes.servers) }, (_, i) => `server${i}`);
+    this.#servers = names.map(() => new Server(this.#entries));
+    this.#connections = random.pick(sizes.connections);
+    this.#cache = random.pick(sizes.cache);
+    this.#release = useHosts(new Map(names.map((name, i) => [name, this.#servers[i].host])));
+    this.#directories = openDirectories(`url: [${names.map(name => `"ldap://${name}"`)}], base: "${base}",
+      layout: ${random.pick(layouts)}, passwords: stored, groups: { roster: ["*"] },
+      bind: { dn: "${reader}", password: reader secret },
       login-filter: "(&(objectClass=inetOrgPerson)(|(uid={0})(mail={0})))", wildcards: [name, mail],
-      cache: ${sizes.cache}ms, connections: ${sizes.connections}`);
+      cache: ${this.#cache}ms, connections: ${this.#connections}`);
     this.#directory = this.#directories.get('hub.test')!;
     const groupRoute = new GroupRoute(this.#directories);
     this.#router = new Router([
@@ -231,9 +239,10 @@ class Model {
         put(`cn=house,ou=groups,${base}`, { objectClass: ['groupOfURLs'], cn: [name], memberURL: [url] });
       else put(`cn=${name},ou=groups,${base}`, { objectClass: ['groupOfNames'], cn: [name], member: dns });
     }
-    const { attributes } = this.#entries.get('dc=hub,dc=test,o=internet')!;
-    const values = state.aliases.map(alias => Buffer.from(alias));
-    attributes.set('associateddomain', { name: 'associatedDomain', values });
+    const values = ['hub.test', ...state.aliases].map(name => Buffer.from(name));
+    for (const dn of [base, 'dc=hub,dc=test,o=internet']) {
+      this.#entries.get(dn)!.attributes.set('associateddomain', { name: 'associatedDomain', values });
+    }
   }
 
   /** All that the directory held at some time between these. */
@@ -244,34 +253,42 @@ class Model {
   }
 
   #answering(from: number, to: number): boolean {
-    return this.servers.some(server => server.wellThroughout(from, to));
+    return !this.#closed && this.#servers.some(server => server.wellThroughout(from, to));
   }
 
   async step(): Promise<void> {
     const random = this.#random;
     const kind = random.below(100);
-    if (kind < 30) this.#login();
-    else if (kind < 38) this.#scram();
-    else if (kind < 48) this.#find();
-    else if (kind < 52) this.#search();
-    else if (kind < 64) this.#message();
-    else if (kind < 68) this.#group();
-    else if (kind < 70) this.#aliases();
+    if (kind < 5) for (let n = 0; n < 10; n++) this.#ask();
+    else if (kind < 70) this.#ask();
     else if (kind < 84) this.#change();
     else this.#trouble();
     if (random.chance(70)) await this.#time.pass(random.pick([0, 1, 5, 50, 300, 1_000, 3_000, 15_000]));
     this.#check();
   }
 
+  #ask(): void {
+    const kind = this.#random.below(70);
+    if (kind < 30) this.#login();
+    else if (kind < 38) this.#scram();
+    else if (kind < 46) this.#find();
+    else if (kind < 50) this.#search();
+    else if (kind < 52) this.#owner();
+    else if (kind < 62) this.#message();
+    else if (kind < 66) this.#group();
+    else if (kind < 68) this.#shared();
+    else this.#aliases();
+  }
+
   /** What holds at every time. */
   #check(): void {
     if (this.#failures.length > 0) throw this.#failures[0];
-    for (const { host } of this.servers) assert.ok(host.peak <= sizes.connections, `${host.peak} connections`);
+    for (const { host } of this.#servers) assert.ok(host.peak <= this.#connections, `${host.peak} connections`);
   }
 
   /** All is well in the end, without anybody's doing. */
   async close(): Promise<void> {
-    for (const server of this.servers) this.#heal(server);
+    for (const server of this.#servers) this.#heal(server);
     await this.#time.pass(60_000);
     this.#check();
     assert.equal(this.#underWay, 0, 'something never ended');
@@ -287,22 +304,27 @@ class Model {
     }
     await this.#time.pass(60_000);
     this.#check();
-    assert.deepEqual(
-      this.#directories.servers.map(({ down }) => down),
-      [false, false],
-    );
+    assert.ok(this.#directories.servers.every(({ down }) => !down));
     await this.#time.pass(180_000);
-    assert.deepEqual(
-      this.#directories.servers.map(({ open }) => open),
-      [0, 0],
+    assert.ok(
+      this.#directories.servers.every(({ open }) => open === 0),
       'connections leaked',
     );
-    assert.deepEqual(
-      this.servers.map(({ host }) => host.open),
-      [0, 0],
+    assert.ok(
+      this.#servers.every(({ host }) => host.open === 0),
+      'connections stay open',
     );
+    for (let n = 0; n < 10; n++) this.#ask();
+    await this.#time.pass(this.#random.below(10));
+    this.#closed = true;
     this.#directories.close();
-    assert.equal(this.#underWay, 0);
+    await this.#time.pass(20_000);
+    this.#check();
+    assert.equal(this.#underWay, 0, 'something outlived the directory');
+    assert.ok(
+      this.#servers.every(({ host }) => host.open === 0),
+      'connections outlived the directory',
+    );
   }
 
   release(): void {
@@ -338,7 +360,7 @@ class Model {
 
   /** Since when an answer may have been true. */
   #oldest(from: number): number {
-    return from - sizes.cache * (this.#answering(from - shared, this.#now) ? 1 : old);
+    return from - this.#cache * (this.#answering(from - shared, this.#now) ? 1 : old);
   }
 
   #login(user?: string, right?: string): void {
@@ -375,12 +397,12 @@ class Model {
           const { user: who } = outcome as { user: string };
           assert.ok(fits(who), `${who} got in with a wrong password`);
           assert.ok(
-            meant(from - sizes.cache - shared).some(ones => ones.includes(who)),
+            meant(from - this.#cache - shared).some(ones => ones.includes(who)),
             `${who} was never meant`,
           );
         } else if (outcome instanceof SaslError) {
           assert.equal(outcome.condition, 'not-authorized');
-          const always = meant(from - sizes.cache - shared).every(
+          const always = meant(from - this.#cache - shared).every(
             ones => ones.length === 1 && during.every(({ people: at }) => at[ones[0]]?.password === password),
           );
           assert.ok(!always, 'a right password was refused');
@@ -460,6 +482,42 @@ class Model {
           );
           if (text !== '*') assert.ok(shown.includes(outcome.includes(user)), user);
         }
+      },
+    );
+  }
+
+  /** Whom a mail address belongs to. */
+  #owner(): void {
+    const mail = `${this.#random.pick(users)}${this.#random.below(3)}@mail.test`;
+    this.#begin(
+      `owner of ${mail}`,
+      bound,
+      () => this.#directory.findByMail!(mail),
+      (outcome, from) => {
+        if (outcome instanceof Error) return this.#unknown(outcome, from);
+        const owners = this.#between(from, this.#now).map(({ people }) => {
+          const found = Object.keys(people).filter(user => people[user].mail === mail);
+          return found.length === 1 ? found[0] : null;
+        });
+        assert.ok(owners.includes(outcome?.user ?? null), `${outcome?.user} is not among ${owners}`);
+      },
+    );
+  }
+
+  #shared(): void {
+    this.#begin(
+      'shared groups',
+      bound + groups.length * groupBound,
+      () => this.#directory.groups!.shared(),
+      (outcome, from) => {
+        if (outcome instanceof Error) return this.#unknown(outcome, from);
+        assert.deepEqual(outcome.map(({ name }) => name).sort(), [...groups].sort());
+        for (const { name, members } of outcome)
+          this.#checkMembers(
+            name,
+            members.map(({ jid }) => jid.local),
+            from,
+          );
       },
     );
   }
@@ -579,7 +637,7 @@ class Model {
 
   #trouble(): void {
     const random = this.#random;
-    const server = random.pick(this.servers);
+    const server = random.pick(this.#servers);
     const { host } = server;
     const kind = random.below(10);
     if (kind < 4) return this.#heal(server);

@@ -69,6 +69,8 @@ export interface Search {
 
 /** What one operation may bring in, so that a server gone mad does not fill the memory. */
 const mostBytes = 32 * 1024 * 1024;
+/** Firewalls forget connections without a word; by itself the system would notice in two hours (ms). */
+const keepAlive = { keepAlive: true, keepAliveInitialDelay: 10_000 };
 const startTlsRequest = Buffer.from([
   0x30,
   0x1d,
@@ -136,7 +138,7 @@ export class Connection {
 
   /** Connects, and has TLS and a checked certificate where that is configured. Rejects with Unavailable. */
   static async open(server: LdapServer, security: Security, deadline: number): Promise<Connection> {
-    const plain = createConnection({ host: server.host, port: server.port, noDelay: true, keepAlive: true });
+    const plain = createConnection({ host: server.host, port: server.port, noDelay: true, ...keepAlive });
     plain.on('error', () => {});
     try {
       const socket = await before(prepare(plain, server, security), deadline);
