@@ -89,9 +89,8 @@ describe('two OpenLDAP servers in trouble', () => {
     const sender = random.pick(users);
     const group = random.pick(['capulets', 'verona', 'household']);
     const well = places.some(isWell);
-    const members =
-      group === 'household' ? ['juliet', 'nurse'] : [...capulets, ...(group === 'verona' ? montagues : [])];
-    const others = members.filter(user => user !== sender);
+    const house = group === 'household' ? ['juliet', 'nurse'] : capulets;
+    const others = [...new Set([...house, ...(group === 'verona' ? montagues : [])])].filter(user => user !== sender);
     if (others.length === 0) return;
     const from = clients.get(sender)!;
     await from.sends(`<message to='${group}@groups.hub.test' id='${id}'><body>${id}</body></message>`);
