@@ -129,11 +129,15 @@ describe('an LDAP directory', () => {
     });
 
     it('follow an entry that moves', async () => {
-      const { server, directory } = await corp();
+      const { server, directory } = await corp('passwords: stored');
       assert.equal(await directory.verify('romeo', 'rose'), true);
       const entry = server.entries.get('uid=romeo,ou=people,dc=hub,dc=test')!;
       server.entries.delete('uid=romeo,ou=people,dc=hub,dc=test');
       entry.dn = 'uid=romeo,dc=hub,dc=test';
+      server.entries.set(entry.dn, entry);
+      assert.notEqual(await directory.scram('romeo', 'SHA-256'), null);
+      server.entries.delete(entry.dn);
+      entry.dn = 'uid=romeo,ou=groups,dc=hub,dc=test';
       server.entries.set(entry.dn, entry);
       assert.equal(await directory.verify('romeo', 'rose'), true);
     });

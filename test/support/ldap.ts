@@ -19,8 +19,19 @@ export interface StandInOptions {
   direct?: boolean;
   /** Searches without a bind are refused. */
   bound?: boolean;
+  /** The one who may search, by name; whoever else is bound is refused. */
+  reader?: string;
   /** Knows no Password Modify (RFC 3062). */
   old?: boolean;
+}
+
+export interface Behaviour {
+  /** Answers after so many ms. */
+  delay?: number;
+  /** Takes what comes and says nothing. */
+  silent?: boolean;
+  /** Answers everything with that result code (RFC 4511 §4.1.9). */
+  code?: number;
 }
 
 export interface LdapStandIn {
@@ -31,8 +42,8 @@ export interface LdapStandIn {
   readonly entries: Map<string, StandInEntry>;
   /** Connections that are open. */
   readonly connections: number;
-  /** How it behaves from now on: answers after `delay` ms, or takes what comes and says nothing. */
-  behave(how: { delay?: number; silent?: boolean }): void;
+  /** How it behaves from now on. */
+  behave(how: Behaviour): void;
   /** Loses all connections. */
   drop(): void;
   /** Stops listening, and loses all connections; `start` listens on the same port again. */
@@ -78,7 +89,7 @@ export async function startLdapStandIn(options: StandInOptions): Promise<LdapSta
   const entries = new Map(parseLdif(options.ldif).map(entry => [keyOf(entry.dn), entry]));
   const operations: string[] = [];
   const sockets = new Set<Socket>();
-  let behaviour: { delay?: number; silent?: boolean } = {};
+  let behaviour: Behaviour = {};
   let server: Server;
   let port = 0;
   const start = () =>
@@ -87,7 +98,7 @@ export async function startLdapStandIn(options: StandInOptions): Promise<LdapSta
         sockets.add(socket);
         socket.on('close', () => sockets.delete(socket));
         socket.on('error', () => {});
-        serve(socket, { entries, operations, options, behaviour: () => behaviour });
+        serveLdap(socket, { entries, operations, options, behaviour: () => behaviour });
       });
       server.once('error', reject);
       server.listen(port, '127.0.0.1', () => {
@@ -124,18 +135,19 @@ export async function startLdapStandIn(options: StandInOptions): Promise<LdapSta
   };
 }
 
-interface Serving {
+export interface Serving {
   entries: Map<string, StandInEntry>;
   operations: string[];
-  options: StandInOptions;
-  behaviour(): { delay?: number; silent?: boolean };
+  options: Omit<StandInOptions, 'ldif'>;
+  behaviour(): Behaviour;
 }
 
 interface Conversation extends Serving {
   bound: string;
 }
 
-function serve(plain: Socket, serving: Serving): void {
+/** Serves one connection. */
+export function serveLdap(plain: Socket, serving: Serving): void {
   const conversation: Conversation = { ...serving, bound: '' };
   const { tls, direct } = serving.options;
   const secure = (socket: Socket): TLSSocket => {
@@ -182,6 +194,9 @@ function result(tag: number, code: number, text = ''): Buffer[] {
 /** What is answered to one operation. */
 function answer(conversation: Conversation, operation: Ber): Buffer[] {
   const parts = operation.tag === 0x4a ? [] : inside(operation);
+  const { code } = conversation.behaviour();
+  if (code !== undefined)
+    return result(operation.tag === 0x63 ? 0x65 : operation.tag === 0x4a ? 0x6b : operation.tag + 1, code);
   switch (operation.tag) {
     case 0x60:
       return result(0x61, bind(conversation, parts));
@@ -218,6 +233,8 @@ function search(conversation: Conversation, [baseName, scope, , limit, , , filte
   const base = baseName.value.toString();
   conversation.operations.push(`search ${base} ${filterText(filter)}`);
   if (conversation.options.bound && conversation.bound === '' && base !== '') return result(0x65, 50);
+  const { reader } = conversation.options;
+  if (reader !== undefined && conversation.bound !== reader && base !== '') return result(0x65, 50);
   if (base !== '' && !conversation.entries.has(keyOf(base))) return result(0x65, 32);
   const names = inside(wanted).map(({ value }) => value.toString().toLowerCase());
   const most = toInteger(limit);

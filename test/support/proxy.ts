@@ -2,6 +2,9 @@
 import { createConnection, createServer, type Socket } from 'node:net';
 import type { Endpoint } from '../../src/hub/config.ts';
 
+/** `holding`: what comes waits, until it passes again; `resetting`: no connection lives. */
+export type Passage = 'passing' | 'holding' | 'resetting';
+
 export interface TcpProxy {
   readonly address: Endpoint;
   /** Bytes that came from those who connected. */
@@ -10,6 +13,9 @@ export interface TcpProxy {
   readonly connections: number;
   /** How many there are. */
   readonly open: number;
+  passage: Passage;
+  /** Connections break once so many bytes were answered on them. */
+  mostAnswered: number;
   /** Breaks all connections, as a network does: neither side is told goodbye. */
   cut(): void;
   /** Calls back once so many more bytes have come from those who connect. */
@@ -22,9 +28,13 @@ export async function startProxy(to: Endpoint, host = '127.0.0.1', port = 0): Pr
   const pairs = new Set<[Socket, Socket]>();
   let bytes = 0;
   let connections = 0;
+  let passage: Passage = 'passing';
+  let mostAnswered = Number.POSITIVE_INFINITY;
   let wanted: { at: number; then: () => void } | null = null;
   const server = createServer(near => {
     connections++;
+    if (passage === 'resetting') return void near.resetAndDestroy();
+    let answered = 0;
     const far = createConnection({ host: to.host, port: to.port });
     const pair: [Socket, Socket] = [near, far];
     pairs.add(pair);
@@ -38,14 +48,18 @@ export async function startProxy(to: Endpoint, host = '127.0.0.1', port = 0): Pr
             return then();
           }
         }
-        other.write(chunk);
+        if (one === far) answered += chunk.length;
+        if (answered <= mostAnswered) return void other.write(chunk);
+        other.write(chunk.subarray(0, chunk.length - (answered - mostAnswered)), () => other.resetAndDestroy());
+        one.destroy();
       });
       one.on('end', () => other.end());
       one.on('error', () => other.destroy());
       one.on('close', () => {
-        other.destroy();
+        if (answered <= mostAnswered) other.destroy();
         pairs.delete(pair);
       });
+      if (passage === 'holding') one.pause();
     }
   });
   await new Promise<void>(resolve => server.listen(port, host, resolve));
@@ -62,6 +76,20 @@ export async function startProxy(to: Endpoint, host = '127.0.0.1', port = 0): Pr
     },
     get open() {
       return pairs.size;
+    },
+    get passage() {
+      return passage;
+    },
+    set passage(value) {
+      passage = value;
+      if (passage === 'resetting') cut();
+      for (const socket of [...pairs].flat()) passage === 'holding' ? socket.pause() : socket.resume();
+    },
+    get mostAnswered() {
+      return mostAnswered;
+    },
+    set mostAnswered(value) {
+      mostAnswered = value;
     },
     cut,
     after(more, then) {

@@ -21,6 +21,9 @@ export class Unavailable extends StanzaError {
 /** The hub itself has no connection left to ask with; the server may be well. */
 export class Busy extends Unavailable {}
 
+/** The server is well, but does not answer this; another one may. */
+export class Declined extends Unavailable {}
+
 /** What TLS connections are checked by. */
 export interface Security {
   startTls: boolean;
@@ -66,6 +69,8 @@ export interface Search {
 
 /** What one operation may bring in, so that a server gone mad does not fill the memory. */
 const mostBytes = 32 * 1024 * 1024;
+/** Firewalls forget connections without a word; by itself the system would notice in two hours (ms). */
+const keepAlive = { keepAlive: true, keepAliveInitialDelay: 10_000 };
 const startTlsRequest = Buffer.from([
   0x30,
   0x1d,
@@ -78,6 +83,9 @@ const startTlsRequest = Buffer.from([
   0x16,
   ...Buffer.from('1.3.6.1.4.1.1466.20037'),
 ]);
+
+/** How long an operation may take in all, over all servers, in ms: a login is to be answered within 5 s. */
+export const patience = 4_500;
 
 /** Results of a bind that say something of the person, not of the server: RFC 4511 §A.1. */
 const refusals = new Set([19, 32, 34, 48, 49, 50, 53]);
@@ -130,7 +138,7 @@ export class Connection {
 
   /** Connects, and has TLS and a checked certificate where that is configured. Rejects with Unavailable. */
   static async open(server: LdapServer, security: Security, deadline: number): Promise<Connection> {
-    const plain = createConnection({ host: server.host, port: server.port, noDelay: true, keepAlive: true });
+    const plain = createConnection({ host: server.host, port: server.port, noDelay: true, ...keepAlive });
     plain.on('error', () => {});
     try {
       const socket = await before(prepare(plain, server, security), deadline);
@@ -159,7 +167,8 @@ export class Connection {
       this.identity = dn;
       return true;
     } catch (error) {
-      if (!(error instanceof ResultCodeError) || !refusals.has(error.code)) throw error;
+      if (!(error instanceof ResultCodeError)) throw error;
+      if (!refusals.has(error.code)) throw new Declined(error.message);
       this.identity = ''; // RFC 4511 §4.2.1
       return false;
     }
@@ -182,8 +191,9 @@ export class Connection {
         return new Entry(dn, values);
       });
     } catch (error) {
-      if (error instanceof ResultCodeError && error.code === 32) return [];
-      throw error;
+      if (!(error instanceof ResultCodeError)) throw error;
+      if (error.code === 32) return [];
+      throw new Declined(error.message);
     }
   }
 

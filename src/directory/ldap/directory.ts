@@ -5,7 +5,7 @@ import { Jid } from '../../xmpp/jid.ts';
 import type { ScramHash, ScramKeys } from '../../xmpp/sasl/scram.ts';
 import { Cache } from './cache.ts';
 import type { LdapConfig } from './config.ts';
-import type { Entry } from './connection.ts';
+import { type Entry, patience } from './connection.ts';
 import { DomainPlace } from './domain.ts';
 import { LdapGroups } from './groups.ts';
 import { isWithin } from './name.ts';
@@ -67,7 +67,7 @@ export class LdapDirectory implements Directory {
         pool,
         place: this.#place,
         people: this.#people,
-        find: user => this.#known.refresh(user, () => this.#load(user)),
+        find: user => this.#refresh(user),
         changed: user => this.#forget(user),
       });
     }
@@ -78,7 +78,7 @@ export class LdapDirectory implements Directory {
   }
 
   find(user: string): Person | null | Promise<Person | null> {
-    const known = this.#known.find(user, () => this.#load(user));
+    const known = this.#known.find(user, until => this.#load(user, until));
     return known instanceof Promise ? known.then(one => one?.person ?? null) : (known?.person ?? null);
   }
 
@@ -86,23 +86,24 @@ export class LdapDirectory implements Directory {
     if (password === '') return false;
     const deadline = performance.now() + passwordTime;
     const recent = this.#known.get(user, loginAge) ?? null;
-    const known = recent ?? (await this.#known.refresh(user, () => this.#load(user, deadline)));
+    const known = recent ?? (await this.#refresh(user, deadline));
     if (!known) return false;
     if (await this.#pool.authenticates(known.dn, password, deadline)) return true;
     if (!recent) return false;
     // The entry may have moved since it was looked up.
-    const now = await this.#known.refresh(user, () => this.#load(user, deadline));
+    const now = await this.#refresh(user, deadline);
     return now !== null && now.dn !== known.dn && this.#pool.authenticates(now.dn, password, deadline);
   }
 
   async scram(user: string, hash: ScramHash): Promise<ScramKeys | null> {
     if (!this.offersScram) return null;
     const deadline = performance.now() + passwordTime;
-    const known = await this.#look(user, loginAge, deadline);
-    if (!known) return null;
     const { password } = this.#config.attributes;
-    const entry = await this.#entry(known.dn, [password, 'authPassword'], [], deadline);
-    return entry ? keysOf([...entry.texts('authPassword'), ...entry.texts(password)], hash, user) : null;
+    const read = (known: Known | null) => known && this.#entry(known.dn, [password, 'authPassword'], [], deadline);
+    const recent = this.#known.get(user, loginAge) ?? null;
+    // The entry may have moved since it was looked up.
+    const entry = (await read(recent)) ?? (await read(await this.#refresh(user, deadline)));
+    return entry && keysOf([...entry.texts('authPassword'), ...entry.texts(password)], hash, user);
   }
 
   /** The localpart itself where there is such a user; else whoever the login filter finds, if it is one. */
@@ -113,18 +114,21 @@ export class LdapDirectory implements Directory {
     const bare = name.endsWith(`@${this.#domain}`) ? name.slice(0, -this.#domain.length - 1) : name;
     const local = bare.includes('@') ? null : (Jid.tryParse(`${bare}@${this.#domain}`)?.local ?? null);
     if (local && (await this.#look(local, loginAge, deadline))) return local;
-    return this.#logins.find(name, async () => {
-      const known = await this.#one(this.#people.byLogin(name), undefined, deadline);
-      return known?.person.user ?? null;
-    });
+    const known = this.#logins.get(name);
+    if (known !== undefined) return known;
+    // Not `find`: an old answer would refuse somebody whom only the directory can.
+    const load = async (until: number) =>
+      (await this.#one(this.#people.byLogin(name), undefined, until))?.person.user ?? null;
+    return this.#logins.refresh(name, load, deadline);
   }
 
   async *search(query: string | PersonQuery): AsyncGenerator<Person> {
     const filter = this.#people.byQuery(query);
-    const place = filter === null ? null : await this.#place.find();
+    const deadline = performance.now() + patience;
+    const place = filter === null ? null : await this.#place.find(deadline);
     if (filter === null || !place) return;
     const { searchLimit } = this.#config;
-    for (const entry of await this.#entries(place.base, filter, searchLimit)) {
+    for (const entry of await this.#entries(place.base, filter, searchLimit, deadline)) {
       const known = this.#people.read(entry);
       if (known) yield known.person;
     }
@@ -132,15 +136,17 @@ export class LdapDirectory implements Directory {
 
   async findByMail(mail: string): Promise<Person | null> {
     const filter = this.#people.byMail(mail);
-    return filter === null ? null : ((await this.#one(filter))?.person ?? null);
+    return filter === null
+      ? null
+      : ((await this.#one(filter, undefined, performance.now() + patience))?.person ?? null);
   }
 
   async photo(user: string): Promise<Photo | null> {
     const { photo } = this.#config.attributes;
     if (photo === '') return null;
-    return this.#photos.find(user, async () => {
-      const known = await this.#look(user, Number.POSITIVE_INFINITY);
-      const entry = known && (await this.#entry(known.dn, [photo], [photo]));
+    return this.#photos.find(user, async deadline => {
+      const known = await this.#look(user, Number.POSITIVE_INFINITY, deadline);
+      const entry = known && (await this.#entry(known.dn, [photo], [photo], deadline));
       for (const value of entry?.bytes(photo) ?? []) {
         const data = Buffer.from(value as Buffer);
         const type = imageType(data);
@@ -160,18 +166,21 @@ export class LdapDirectory implements Directory {
   }
 
   /** A person as known, looked up anew where that is older than `youngest` ms or nobody was found. */
-  async #look(user: string, youngest: number, deadline?: number): Promise<Known | null> {
-    const known = this.#known.get(user, youngest);
-    return known ?? this.#known.refresh(user, () => this.#load(user, deadline));
+  async #look(user: string, youngest: number, deadline: number): Promise<Known | null> {
+    return this.#known.get(user, youngest) ?? this.#refresh(user, deadline);
   }
 
-  #load(user: string, deadline?: number): Promise<Known | null> {
+  #refresh(user: string, deadline?: number): Promise<Known | null> {
+    return this.#known.refresh(user, until => this.#load(user, until), deadline);
+  }
+
+  #load(user: string, deadline: number): Promise<Known | null> {
     if (user === '' || user.length > longestName) return Promise.resolve(null);
     return this.#one(this.#people.byUser(user), user, deadline);
   }
 
   /** The one person that a filter finds; null where there is none, or more than one. */
-  async #one(filter: string, user?: string, deadline?: number): Promise<Known | null> {
+  async #one(filter: string, user: string | undefined, deadline: number): Promise<Known | null> {
     const place = await this.#place.find(deadline);
     if (!place) return null;
     const entries = await this.#entries(place.base, filter, 3, deadline);
@@ -186,13 +195,13 @@ export class LdapDirectory implements Directory {
     return found[0] ?? null;
   }
 
-  async #entries(base: string, filter: string, limit: number, deadline?: number): Promise<Entry[]> {
+  async #entries(base: string, filter: string, limit: number, deadline: number): Promise<Entry[]> {
     const search = { base, filter, limit, attributes: this.#people.attributes };
     const entries = await this.#pool.search(search, deadline);
     return entries.filter(({ dn }) => isWithin(dn, base));
   }
 
-  async #entry(dn: string, attributes: string[], binary: string[], deadline?: number): Promise<Entry | null> {
+  async #entry(dn: string, attributes: string[], binary: string[], deadline: number): Promise<Entry | null> {
     const search = { base: dn, scope: 'base' as const, filter: '(objectClass=*)', attributes, binary, limit: 1 };
     return (await this.#pool.search(search, deadline))[0] ?? null;
   }

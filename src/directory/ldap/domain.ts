@@ -39,10 +39,10 @@ export class DomainPlace {
     const { base, bases, layout } = this.#config;
     const own = bases.get(this.#domain);
     if (own !== undefined || layout === 'flat') return { base: own ?? base, aliases: [] };
-    return this.#cache.find(this.#domain, () => this.#load(deadline));
+    return this.#cache.find(this.#domain, until => this.#load(until), deadline);
   }
 
-  async #load(deadline?: number): Promise<Place | null> {
+  async #load(deadline: number): Promise<Place | null> {
     const place = await (this.#config.layout === 'dc-tree'
       ? this.#inTree(deadline)
       : this.#amongOrganisations(deadline));
@@ -51,7 +51,7 @@ export class DomainPlace {
   }
 
   /** `dc=hub,dc=test` below the root of domains says where the people are: `inetDomainBaseDN`. */
-  async #inTree(deadline?: number): Promise<Place | null> {
+  async #inTree(deadline: number): Promise<Place | null> {
     const { base, domainRoot } = this.#config;
     const labels = this.#domain.split('.');
     const dn = labels.reduceRight((parent, label) => child('dc', label, parent), domainRoot || base);
@@ -67,7 +67,7 @@ export class DomainPlace {
   }
 
   /** The organisation that has the domain as its name, or else as one of its names. */
-  async #amongOrganisations(deadline?: number): Promise<Place | null> {
+  async #amongOrganisations(deadline: number): Promise<Place | null> {
     const { base, domainFilter } = this.#config;
     const filter = fill(domainFilter, this.#domain);
     const found = await this.#pool.search({ base, filter, attributes, limit: 10 }, deadline);
@@ -77,7 +77,7 @@ export class DomainPlace {
     return entry ? { base: entry.dn, aliases: this.#aliases(entry, null) } : null;
   }
 
-  async #entry(dn: string, deadline?: number): Promise<Entry | null> {
+  async #entry(dn: string, deadline: number): Promise<Entry | null> {
     const search = { base: dn, scope: 'base' as const, filter: '(objectClass=*)', attributes, limit: 1 };
     return (await this.#pool.search(search, deadline))[0] ?? null;
   }

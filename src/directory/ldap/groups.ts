@@ -29,6 +29,8 @@ const mostNested = 200;
 const mostUrls = 20;
 /** Entries that one search asks for by name. */
 const portion = 40;
+/** How long all the searches for one group may take together, in ms. */
+const groupTime = 15_000;
 
 /** What is being put together for one group. */
 interface Gathering {
@@ -37,6 +39,7 @@ interface Gathering {
   /** Entries that were looked at, by normal name: a group that comes again is in a loop. */
   seen: Set<string>;
   nested: number;
+  deadline: number;
 }
 
 export class LdapGroups implements Groups {
@@ -58,14 +61,14 @@ export class LdapGroups implements Groups {
 
   async find(name: string): Promise<Group | null> {
     if (name === '' || name.length > 256) return null;
-    return this.#found.find(name, () => this.#load(name));
+    return this.#found.find(name, deadline => this.#load(name, deadline), performance.now() + groupTime);
   }
 
   async list(): Promise<{ name: string; title: string }[]> {
-    return this.#listed.find('', async () => {
-      const base = await this.#base();
+    return this.#listed.find('', async deadline => {
+      const base = await this.#base(deadline);
       if (base === null) return [];
-      const entries = await this.#search(base, this.#parts.groups.filter, mostGroups);
+      const entries = await this.#search(base, this.#parts.groups.filter, mostGroups, deadline);
       return entries.flatMap(entry => {
         const name = toLocal(entry.text(this.#parts.groups.name));
         return name === null ? [] : [{ name, title: this.#titleOf(entry) }];
@@ -92,22 +95,22 @@ export class LdapGroups implements Groups {
     return entry.text(title).trim() || entry.text(name).trim();
   }
 
-  async #base(): Promise<string | null> {
-    return this.#parts.groups.base || ((await this.#parts.place.find())?.base ?? null);
+  async #base(deadline: number): Promise<string | null> {
+    return this.#parts.groups.base || ((await this.#parts.place.find(deadline))?.base ?? null);
   }
 
-  async #search(base: string, filter: string, limit: number): Promise<Entry[]> {
+  #search(base: string, filter: string, limit: number, deadline: number): Promise<Entry[]> {
     const { groups, pool } = this.#parts;
     const attributes = [groups.name, groups.title, 'member', 'uniqueMember', 'memberURL'].filter(Boolean);
-    return pool.search({ base, filter, attributes, limit });
+    return pool.search({ base, filter, attributes, limit }, deadline);
   }
 
-  async #load(name: string): Promise<Group | null> {
+  async #load(name: string, deadline: number): Promise<Group | null> {
     const { groups, place, log, domain } = this.#parts;
-    const base = await this.#base();
-    const home = await place.find();
+    const base = await this.#base(deadline);
+    const home = await place.find(deadline);
     if (base === null || !home) return null;
-    const found = await this.#search(base, all(groups.filter, equal(groups.name, fromLocal(name))), 3);
+    const found = await this.#search(base, all(groups.filter, equal(groups.name, fromLocal(name))), 3, deadline);
     const entries = found.filter(entry => entry.texts(groups.name).some(text => toLocal(text) === name));
     if (entries.length > 1) {
       log.warn({ domain, entries: entries.map(({ dn }) => dn) }, 'several groups of one name');
@@ -115,7 +118,7 @@ export class LdapGroups implements Groups {
     }
     const [entry] = entries;
     if (!entry) return null;
-    const gathering: Gathering = { base: home.base, members: new Map(), seen: new Set(), nested: 0 };
+    const gathering: Gathering = { base: home.base, members: new Map(), seen: new Set(), nested: 0, deadline };
     await this.#gather([entry], gathering);
     if (gathering.members.size >= groups.members) {
       log.warn({ domain, group: name, members: groups.members }, 'a group has more members than are looked at');
@@ -147,18 +150,19 @@ export class LdapGroups implements Groups {
   /** Adds the people among the entries of these names; gives the groups among them. */
   async #addByName(names: ReadonlyMap<string, string>, gathering: Gathering): Promise<Entry[]> {
     const { groups, people } = this.#parts;
+    const { deadline } = gathering;
     const nested: Entry[] = [];
     const waiting = [...names];
     while (waiting.length > 0 && gathering.members.size < groups.members) {
       const asked = new Map(waiting.splice(0, portion));
-      for (const entry of await this.#named(asked, gathering.base, people.everybody, people.attributes)) {
+      for (const entry of await this.#named(asked, gathering.base, people.everybody, people.attributes, deadline)) {
         this.#add(entry, gathering);
         asked.delete(normalName(entry.dn) ?? '');
       }
       if (asked.size === 0 || gathering.nested >= mostNested) continue;
-      const base = (await this.#base()) ?? gathering.base;
+      const base = (await this.#base(deadline)) ?? gathering.base;
       const attributes = ['member', 'uniqueMember', 'memberURL'];
-      const found = await this.#named(asked, base, groups.filter, attributes);
+      const found = await this.#named(asked, base, groups.filter, attributes, deadline);
       gathering.nested += found.length;
       nested.push(...found);
     }
@@ -171,6 +175,7 @@ export class LdapGroups implements Groups {
     base: string,
     filter: string,
     attributes: string[],
+    deadline: number,
   ): Promise<Entry[]> {
     const firsts = new Set<string>();
     for (const dn of names.values()) {
@@ -180,7 +185,8 @@ export class LdapGroups implements Groups {
     if (firsts.size === 0) return [];
     // Others may have the same first component elsewhere in the tree.
     const limit = firsts.size * 10;
-    const found = await this.#parts.pool.search({ base, filter: all(filter, any(...firsts)), attributes, limit });
+    const search = { base, filter: all(filter, any(...firsts)), attributes, limit };
+    const found = await this.#parts.pool.search(search, deadline);
     return found.filter(({ dn }) => names.has(normalName(dn) ?? ''));
   }
 
@@ -204,7 +210,7 @@ export class LdapGroups implements Groups {
       attributes: people.attributes,
       limit: left,
     };
-    for (const entry of await pool.search(search)) this.#add(entry, gathering);
+    for (const entry of await pool.search(search, gathering.deadline)) this.#add(entry, gathering);
   }
 
   #add(entry: Entry, { base, members }: Gathering): void {

@@ -1,14 +1,20 @@
 // The servers of one directory as one: the first of the list that answers does the work, the next ones stand by.
 import type { Log } from '../../hub/log.ts';
 import type { LdapConfig } from './config.ts';
-import { Busy, type Connection, type Entry, type Search, type Security, Unavailable } from './connection.ts';
+import {
+  Busy,
+  type Connection,
+  Declined,
+  type Entry,
+  patience,
+  type Search,
+  type Security,
+  Unavailable,
+} from './connection.ts';
 import { Server, type Suits } from './server.ts';
 
 /** A piece of work on one connection. It may be begun again on another one when the first is lost. */
 export type Work<T> = (connection: Connection, deadline: number) => Promise<T>;
-
-/** How long an operation may take in all, over all servers, in ms: a login is to be answered within 5 s. */
-const patience = 4_500;
 
 export class Pool {
   readonly servers: readonly Server[];
@@ -22,7 +28,7 @@ export class Pool {
   }
 
   /** Does work as the hub's own reader (or anonymously). Rejects with Unavailable, or as the work does. */
-  asReader<T>(work: Work<T>, deadline = performance.now() + patience): Promise<T> {
+  asReader<T>(work: Work<T>, deadline = Number.POSITIVE_INFINITY): Promise<T> {
     return this.#run(
       identity => identity === this.#reader.dn,
       async (connection, until) => {
@@ -33,18 +39,13 @@ export class Pool {
     );
   }
 
-  /** What a search finds. Rejects with Unavailable, also where the directory refuses to answer it. */
-  async search(search: Search, deadline?: number): Promise<Entry[]> {
-    try {
-      return await this.asReader((connection, until) => connection.search(search, until), deadline);
-    } catch (error) {
-      if (error instanceof Unavailable) throw error;
-      throw new Unavailable((error as Error).message);
-    }
+  /** What a search finds. Rejects with Unavailable, also where no server answers it. */
+  search(search: Search, deadline?: number): Promise<Entry[]> {
+    return this.asReader((connection, until) => connection.search(search, until), deadline);
   }
 
   /** Whether that is the DN's password. Rejects with Unavailable. */
-  authenticates(dn: string, password: string, deadline = performance.now() + patience): Promise<boolean> {
+  authenticates(dn: string, password: string, deadline = Number.POSITIVE_INFINITY): Promise<boolean> {
     return this.#run(
       identity => identity !== this.#reader.dn,
       (connection, until) => connection.bind(dn, password, until),
@@ -64,8 +65,9 @@ export class Pool {
     }
   }
 
-  /** Servers that are known to be down come last; each gets its share of the time that is left. */
-  async #run<T>(suits: Suits, work: Work<T>, deadline: number): Promise<T> {
+  /** Servers that are known to be down come last; each gets its share of the time that is left, or of the patience. */
+  async #run<T>(suits: Suits, work: Work<T>, latest: number): Promise<T> {
+    const deadline = Math.min(latest, performance.now() + patience);
     const candidates = [...this.servers.filter(({ down }) => !down), ...this.servers.filter(({ down }) => down)];
     let last: unknown;
     for (const [i, server] of candidates.entries()) {
@@ -76,7 +78,7 @@ export class Pool {
       } catch (error) {
         if (!(error instanceof Unavailable)) throw error;
         last = error;
-        if (!(error instanceof Busy)) this.#failed(server, error);
+        if (!(error instanceof Busy || error instanceof Declined)) this.#failed(server, error);
       }
     }
     throw last ?? new Unavailable('it took too long');

@@ -27,6 +27,7 @@ const passwordModify = '1.3.6.1.4.1.4203.1.11.1';
 const mostListed = 1_000;
 const conflict = 68;
 const unsupported = 2;
+const absent = 32;
 
 export class Registration implements WritableDirectory {
   readonly #parts: RegistrationParts;
@@ -74,7 +75,10 @@ export class Registration implements WritableDirectory {
   async remove(user: string): Promise<boolean> {
     const dn = await this.#own(user);
     if (dn === null) return false;
-    await this.#parts.pool.asReader((connection, deadline) => connection.remove(dn, deadline)).catch(refused);
+    await this.#parts.pool
+      .asReader((connection, deadline) => connection.remove(dn, deadline))
+      // Work may be begun again after its answer was lost.
+      .catch(error => (error instanceof ResultCodeError && error.code === absent) || refused(error));
     this.#parts.changed(user);
     return true;
   }

@@ -58,9 +58,11 @@ export class Server {
    */
   async acquire(suits: Suits, deadline: number, fresh = false): Promise<{ connection: Connection; reused: boolean }> {
     if (this.#closed) throw new Unavailable('it is being closed');
-    const idle = fresh ? undefined : this.#takeIdle(suits);
-    if (idle) return { connection: idle, reused: true };
-    if (this.#open >= this.#most) {
+    const idle = !fresh || this.#open >= this.#most ? this.#takeIdle(suits) : undefined;
+    if (idle && !fresh) return { connection: idle, reused: true };
+    // A new one takes the place of one that lies idle.
+    if (idle) idle.close();
+    else if (this.#open >= this.#most) {
       const handed = await this.#wait(suits, deadline);
       if (handed) return { connection: handed, reused: true };
     } else this.#open++;
@@ -102,8 +104,8 @@ export class Server {
       this.#look = setTimeout(async () => {
         const deadline = performance.now() + 3_000;
         try {
-          const connection = await Connection.open(this.#server, this.#security, deadline);
-          await probe(connection, deadline).finally(() => connection.close());
+          const { connection } = await this.acquire(() => false, deadline, true);
+          await probe(connection, deadline).finally(() => this.release(connection));
           this.#look = null;
           if (!this.#closed) recovered();
         } catch {
