@@ -110,7 +110,9 @@ export class LoginTokens {
   /** What changes when the user's password does, as far as the directory tells: tokens do not outlive it. */
   async #passwordOf(user: Jid): Promise<string> {
     const directory = this.#hub.directory(user.domain);
-    if (!directory || !(await directory.find(user.local))) throw new SaslError('not-authorized');
+    // A login is not answered from what routing remembers.
+    const known = directory?.userOf ? await directory.userOf(user.local) : (await directory?.find(user.local))?.user;
+    if (!directory || known !== user.local) throw new SaslError('not-authorized');
     const keys = await directory.scram(user.local, 'SHA-256');
     return keys ? createHash('sha256').update(keys.storedKey).digest('base64url') : '';
   }

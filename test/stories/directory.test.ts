@@ -3,12 +3,15 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseName } from '../../src/directory/ldap/name.ts';
+import type { Element } from '../../src/xmpp/element.ts';
 import { Jid } from '../../src/xmpp/jid.ts';
 import { ns } from '../../src/xmpp/namespaces.ts';
+import { tokenMessage } from '../../src/xmpp/sasl/hashed-token.ts';
+import { plainMessage } from '../../src/xmpp/sasl/plain.ts';
 import { refusal, runs } from '../support/administration.ts';
 import { type Client, type ClientOptions, connectClient } from '../support/client.ts';
 import { startTestHub, type TestHub } from '../support/hubs.ts';
-import { type LdapStandIn, startLdapStandIn } from '../support/ldap.ts';
+import { keyOf, type LdapStandIn, startLdapStandIn } from '../support/ldap.ts';
 import { recordsOf } from '../support/partners.ts';
 import { startZones, type Zones } from '../support/zones.ts';
 
@@ -312,6 +315,52 @@ directories:
     await back.hears('for later');
     await back.close();
     await romeo.close();
+  });
+
+  it('asks the directory whether the owner of a token is still there', async () => {
+    const { now } = performance;
+    const connect = () =>
+      connectClient({
+        jid: 'mercutio@hub.test',
+        port: hub.listening['c2s-tls'][0].port,
+        password: '',
+        security: 'direct',
+        bare: true,
+      });
+    const agent = `<user-agent id='d4565fa7-4d72-4749-b3d3-740edbf87770'/>`;
+    const authenticates = async (mechanism: string, message: Uint8Array, more: string): Promise<Element> => {
+      const client = await connect();
+      const initial = Buffer.from(message).toString('base64');
+      await client.sends(
+        `<authenticate xmlns='${ns.sasl2}' mechanism='${mechanism}'><initial-response>${initial}</initial-response>${agent}${more}</authenticate>`,
+      );
+      const outcome = await client.receives(e => e.ns === ns.sasl2);
+      await client.close();
+      return outcome;
+    };
+    const mechanism = 'HT-SHA-256-NONE';
+    const asked = `<request-token xmlns='${ns.fast}' mechanism='${mechanism}'/>`;
+    const given = await authenticates('PLAIN', plainMessage('mercutio', passwords.mercutio), asked);
+    const { token } = given.child('token', ns.fast)!.attrs;
+    const message = tokenMessage(mechanism, 'mercutio', token, new Map());
+    const uses = () => authenticates(mechanism, message, `<fast xmlns='${ns.fast}'/>`);
+    const key = keyOf('uid=mercutio,ou=people,dc=hub,dc=test');
+    const entry = ldap.entries.get(key)!;
+    assert.equal((await uses()).name, 'success');
+    try {
+      // What is known of people is remembered for longer.
+      performance.now = () => now.call(performance) + 60_000;
+      ldap.entries.delete(key);
+      assert.ok((await uses()).child('not-authorized', ns.sasl));
+      ldap.entries.set(key, entry);
+      assert.equal((await uses()).name, 'success');
+      performance.now = () => now.call(performance) + 120_000;
+      await ldap.stop();
+      assert.ok((await uses()).child('temporary-auth-failure', ns.sasl));
+      await ldap.start();
+    } finally {
+      performance.now = now;
+    }
   });
 
   it('makes no lookups for messages to people it knows', async () => {
