@@ -149,15 +149,18 @@ describe('stream management', () => {
     ['negative', '-1'],
     ['greater than 32 bits', '4294967296'],
   ]) {
-    it(`waits on where a count is ${what}`, async () => {
+    it(`waits on where a count is ${what}, and lets the client bind instead`, async () => {
       const { jid, client, id } = await resumable();
       client.drop();
       await client.ends();
       const wrong = await again(jid);
-      await wrong.sends(`<resume xmlns='${sm}' previd='${id}' h='${h}'/>`);
-      assert.equal((await wrong.ends()).error?.condition, 'undefined-condition');
+      const refused = await resume(wrong, id, h);
+      assert.equal(conditionOf(refused), 'bad-request');
+      assert.equal(refused.attrs.h, '0');
       const right = await again(jid);
       assert.equal((await resume(right, id, 0)).name, 'resumed');
+      await wrong.bind('another');
+      await wrong.close();
       await right.close();
     });
   }
