@@ -1,5 +1,6 @@
 // Messages for users who are not online are kept for them (XEP-0160).
 import type { Hub, Module, Session } from '../hub/module.ts';
+import { saysMoreThanState } from '../xmpp/chat-states.ts';
 import { el } from '../xmpp/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import type { Jid } from '../xmpp/jid.ts';
@@ -44,11 +45,7 @@ function keeps(hub: Hub, stanza: Stanza): boolean {
   if (stanza.type === 'error' || stanza.type === 'groupchat' || stanza.has('no-store', ns.hints)) return false;
   if (stanza.has('store', ns.hints)) return true;
   if (stanza.type === 'headline') return false;
-  if (stanza.type !== 'chat') return stanza.index.length > 0;
-  const states = ['active', 'composing', 'paused', 'inactive', 'gone'];
-  return stanza.children.some(
-    child => child.name !== 'thread' && !(child.ns === ns.chatStates && states.includes(child.name)),
-  );
+  return stanza.type === 'chat' ? saysMoreThanState(stanza.children) : stanza.index.length > 0;
 }
 
 /** Keeps a message. Throws a StanzaError where there is no room, unless the archive has it anyway. */

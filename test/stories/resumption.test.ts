@@ -185,6 +185,9 @@ describe('stream management', () => {
     await romeo.receives(e => e.name === 'presence' && e.attrs.from === client.jid);
     client.drop();
     await says(client.jid, 'too late');
+    await romeo.sends(
+      `<message to='${client.jid}' type='chat' id='typing'><composing xmlns='${ns.chatStates}'/></message>`,
+    );
     await romeo.sends(`<iq type='get' id='asked' to='${client.jid}'><ping xmlns='${ns.ping}'/></iq>`);
     await romeo.receives(e => e.attrs.type === 'unavailable' && e.attrs.from === client.jid);
     const error = await romeo.receives(e => e.attrs.id === 'asked');
@@ -197,6 +200,7 @@ describe('stream management', () => {
     await next.sends('<presence/>');
     const heard = await next.hears('too late');
     assert.equal(heard.all('delay', ns.delay).length, 1);
+    await next.hasNot(e => e.attrs.id === 'typing');
     await next.close();
   });
 
