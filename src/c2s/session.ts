@@ -55,6 +55,10 @@ export class ClientSession implements Session {
     return (this.#notes ??= new Map());
   }
 
+  get acknowledges(): boolean {
+    return this.management !== null;
+  }
+
   get active(): boolean {
     return this.#deferred === null;
   }

@@ -25,6 +25,8 @@ export interface Session {
   interested: boolean;
   /** Whether its user looks at the client, as far as that has said (XEP-0352): what can wait waits until then. */
   active: boolean;
+  /** Whether the client acknowledges what it gets (XEP-0198): then no more than some thousand stanzas may be under way. */
+  readonly acknowledges: boolean;
   /** What modules remember of this session, each under a symbol of its own. */
   readonly notes: Map<symbol, unknown>;
   /** Writes a stanza to the client. What it cannot take any more goes the way of stanzas for a lost session. */

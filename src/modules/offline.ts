@@ -14,6 +14,9 @@ const schema = [
    CREATE INDEX offline_user ON offline (user, id)`,
 ];
 
+/** As many messages are under way at once to a client that acknowledges them. */
+const portion = 500;
+
 export const offline: Module = {
   name: 'offline',
   portable: portableOffline(schema),
@@ -90,18 +93,28 @@ class UnderWay {
     return this.#stanzas.has(stanza);
   }
 
-  /** Writes to the session what is kept and not under way, oldest first. A row goes when its message was taken. */
+  /**
+   * Writes to the session what is kept and not under way, oldest first: a portion at a time, where each is acknowledged.
+   * A row goes when its message was taken.
+   */
   deliver(session: Session): void {
     const { store, sessions } = this.#hub;
     const user = session.jid.bare.toString();
-    const rows = store.prepare('SELECT id, stanza FROM offline WHERE user = ? ORDER BY id').all(user);
-    if (rows.length === 0) return;
     const known = this.#users.get(user) ?? new Map<number, Session>();
+    // Who has begun gets all of it.
+    for (const holder of known.values()) if (holder !== session && isReceptive(holder)) return;
+    const most = session.acknowledges ? portion : Number.MAX_SAFE_INTEGER - known.size;
+    const fresh = store
+      .prepare('SELECT id, stanza FROM offline WHERE user = ? ORDER BY id LIMIT ?')
+      .all(user, known.size + most)
+      .filter(row => !known.has(Number(row.id)))
+      .slice(0, most);
+    if (fresh.length === 0) return;
     this.#users.set(user, known);
-    for (const row of rows) {
+    for (const row of fresh) {
       const id = Number(row.id);
       // A session that cannot take so much ends meanwhile.
-      if (known.has(id) || sessions.get(session.jid) !== session) continue;
+      if (sessions.get(session.jid) !== session) return;
       const message = Stanza.parse(row.stanza as Uint8Array);
       this.#stanzas.add(message);
       known.set(id, session);
@@ -112,6 +125,7 @@ class UnderWay {
         if (known.size === 0) this.#users.delete(user);
       });
     }
+    if (session.acknowledges) session.taken(() => isReceptive(session) && this.deliver(session));
   }
 
   /** Forgets what the user's archive has as well. */
@@ -139,8 +153,12 @@ class UnderWay {
     if (!left) return;
     setImmediate(() => {
       const others = this.#hub.sessions.of(session.jid);
-      const next = others.find(other => other.presence !== null && other.priority >= 0);
+      const next = others.find(isReceptive);
       if (next) this.deliver(next);
     });
   }
+}
+
+function isReceptive({ presence, priority }: Session): boolean {
+  return presence !== null && priority >= 0;
 }

@@ -1,6 +1,6 @@
 // Stream management between a client and the hub: counting, losing, resuming, giving up (XEP-0198).
 import assert from 'node:assert/strict';
-import type { Element } from '../../src/xmpp/element.ts';
+import { type Element, el } from '../../src/xmpp/element.ts';
 import { Jid } from '../../src/xmpp/jid.ts';
 import { ns } from '../../src/xmpp/namespaces.ts';
 import { Stanza } from '../../src/xmpp/stanza.ts';
@@ -332,5 +332,41 @@ describe('stream management', () => {
     }
     await client.hasNot(() => false);
     await client.close();
+  });
+
+  it('takes more stored messages than it may leave unacknowledged', async () => {
+    const jid = `juliet${++users}@hub.test`;
+    const { store } = hub.hub;
+    const many = 6_500;
+    store.atomic(() => {
+      for (let n = 0; n < many; n++) {
+        const fields = { from: Jid.parse('romeo@hub.test'), to: Jid.parse(jid), type: 'chat' };
+        const bytes = Stanza.of('message', fields, el('body', ns.client, {}, String(n))).toBytes();
+        store.prepare('INSERT INTO offline (user, stanza, at) VALUES (?, ?, 0)').run(jid, bytes);
+      }
+    });
+    const client = await login(jid, { quiet: true });
+    await client.sends(`<enable xmlns='${sm}'/>`);
+    await client.receives(is('enabled'));
+    await client.sends('<presence/>');
+    const other = await login(jid);
+    const bodies: string[] = [];
+    let taken = 0;
+    while (bodies.length < many) {
+      const stanza = await client.receives(() => true);
+      if (stanza.name === 'r') await client.sends(`<a xmlns='${sm}' h='${taken}'/>`);
+      else taken++;
+      if (stanza.name === 'message') bodies.push(stanza.childText('body'));
+    }
+    assert.deepEqual(
+      bodies,
+      Array.from({ length: many }, (_, n) => String(n)),
+    );
+    await client.sends(`<a xmlns='${sm}' h='${taken}'/>`);
+    await client.hasNot(e => e.name === 'message');
+    await other.hasNot(e => e.name === 'message');
+    assert.equal(Number(store.prepare('SELECT count(*) AS n FROM offline WHERE user = ?').get(jid)?.n), 0);
+    await client.close();
+    await other.close();
   });
 });
