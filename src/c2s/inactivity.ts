@@ -1,4 +1,5 @@
 // What can wait while a user does not look at a client: presence, chat states, news of contacts (XEP-0352).
+import { saysMoreThanState } from '../xmpp/chat-states.ts';
 import { ns } from '../xmpp/namespaces.ts';
 import type { Stanza } from '../xmpp/stanza.ts';
 
@@ -39,13 +40,6 @@ export class Deferred {
 function isChatState(stanza: Stanza): boolean {
   const carbon = stanza.child('received', ns.carbons) ?? stanza.child('sent', ns.carbons);
   const copied = carbon?.child('forwarded', ns.forward)?.child('message', ns.client);
-  const children = (copied?.all() ?? stanza.children).filter(
-    ({ name, ns: space }) => name !== 'thread' && !aside(space),
-  );
-  return children.length === 1 && children[0].ns === ns.chatStates;
-}
-
-/** What says how a message is to be handled or when it came, not what it says. */
-function aside(space: string): boolean {
-  return space === ns.hints || space === ns.stableIds || space === ns.delay;
+  const children = copied?.all() ?? stanza.children;
+  return children.some(child => child.ns === ns.chatStates) && !saysMoreThanState(children);
 }

@@ -56,8 +56,8 @@ export class Resumption {
 
   /**
    * Goes on with a session of the user on a new stream: `announce` tells the client (it is given `<resumed/>` and the
-   * session) before anything else is sent. Returns the session, or `<failed/>` where there is none to go on with. Throws a StreamError
-   * where the client's count cannot be; the session waits on then.
+   * session) before anything else is sent. Returns the session, or `<failed/>` where there is none to go on with or the
+   * client's count cannot be; the session waits on then.
    */
   resume(
     stream: Stream,
@@ -74,7 +74,8 @@ export class Resumption {
     }
     const { session } = known;
     const management = session.management!;
-    management.advance(request.attrs.h);
+    // A client that has lost count can only begin anew (§6); it would come back with that count for as long as this waits.
+    if (management.advance(request.attrs.h) === null) return failed('bad-request', management.received);
     const old = session.stream;
     session.stream = null;
     old?.close(new StreamError('conflict', 'the session was resumed elsewhere'));

@@ -58,6 +58,10 @@ export class ClientSession implements Session {
     return (this.#notes ??= new Map());
   }
 
+  get acknowledges(): boolean {
+    return this.management !== null;
+  }
+
   get active(): boolean {
     return this.#deferred === null;
   }

@@ -160,7 +160,10 @@ export class LocalRoute implements Route {
     this.#hub.emit('message-delivered', arrived, none, origin);
     const elsewhere = await this.#hub.emit('message-offline', arrived, origin);
     try {
-      if (await this.#hub.emit('message-undelivered', arrived, origin)) return;
+      if (await this.#hub.emit('message-undelivered', arrived, origin)) {
+        this.#hub.emit('message-missed', arrived);
+        return;
+      }
     } catch (error) {
       if (!elsewhere) throw error;
       return;

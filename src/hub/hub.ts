@@ -428,6 +428,7 @@ function domainOf(moment: keyof Moments, subject: unknown): string | null {
     case 'message-delivered':
     case 'message-offline':
     case 'message-undelivered':
+    case 'message-missed':
     case 'message-kept':
     case 'subscription-asked':
       return (subject as Stanza).to!.domain;

@@ -27,6 +27,8 @@ export interface Session {
   active: boolean;
   /** Whether nothing that the client says counts any more: its account is gone. */
   silenced: boolean;
+  /** Whether the client acknowledges what it gets (XEP-0198): then no more than some thousand stanzas may be under way. */
+  readonly acknowledges: boolean;
   /** What modules remember of this session, each under a symbol of its own. */
   readonly notes: Map<symbol, unknown>;
   /** Writes a stanza to the client. What it cannot take any more goes the way of stanzas for a lost session. */
@@ -116,7 +118,9 @@ export interface Moments {
   'message-offline': (stanza: Stanza, origin: Origin) => boolean | Promise<boolean>;
   /** A message for a local account found no session that takes it. True: kept; else it bounces. */
   'message-undelivered': (stanza: Stanza, origin: Origin) => boolean | Promise<boolean>;
-  /** A message was kept for a local user who is away; `waiting` are kept now. */
+  /** A message that found no session is kept, in one way or another. */
+  'message-missed': (stanza: Stanza) => void;
+  /** A message was stored for a local user who is away; `waiting` are stored now. */
   'message-kept': (stanza: Stanza, waiting: number) => void | Promise<void>;
   /** A message is for a session whose client was lost, but may come back for it (XEP-0198 §5). */
   'message-waiting': (session: Session, stanza: Stanza) => void;

@@ -1,5 +1,6 @@
 // Messages for users who are not online are kept for them (XEP-0160).
 import type { Hub, Module, Session } from '../hub/module.ts';
+import { isAside, saysMoreThanState } from '../xmpp/chat-states.ts';
 import { el } from '../xmpp/element.ts';
 import { StanzaError } from '../xmpp/errors.ts';
 import type { Jid } from '../xmpp/jid.ts';
@@ -12,6 +13,9 @@ const schema = [
   `CREATE TABLE offline (id INTEGER PRIMARY KEY, user TEXT NOT NULL, stanza BLOB NOT NULL, at INTEGER NOT NULL);
    CREATE INDEX offline_user ON offline (user, id)`,
 ];
+
+/** As many messages are under way at once to a client that acknowledges them. */
+const portion = 500;
 
 export const offline: Module = {
   name: 'offline',
@@ -44,15 +48,8 @@ function keeps(hub: Hub, stanza: Stanza): boolean {
   if (stanza.type === 'error' || stanza.type === 'groupchat' || stanza.has('no-store', ns.hints)) return false;
   if (stanza.has('store', ns.hints)) return true;
   if (stanza.type === 'headline') return false;
-  return stanza.children.some(({ name, ns: space }) => {
-    if (aside.has(space)) return false;
-    return stanza.type !== 'chat' || (name !== 'thread' && !(space === ns.chatStates && states.has(name)));
-  });
+  return stanza.type === 'chat' ? saysMoreThanState(stanza.children) : !stanza.children.every(isAside);
 }
-
-const states: ReadonlySet<string> = new Set(['active', 'composing', 'paused', 'inactive', 'gone']);
-/** What says how and when a message came, not what it says. */
-const aside: ReadonlySet<string> = new Set([ns.delay, ns.hints, ns.stableIds]);
 
 /** Keeps a message. Throws a StanzaError where there is no room, unless the archive has it anyway. */
 async function keep(hub: Hub, underWay: UnderWay, stanza: Stanza): Promise<boolean> {
@@ -98,18 +95,27 @@ class UnderWay {
     return this.#stanzas.has(stanza);
   }
 
-  /** Writes to the session what is kept and not under way, oldest first. A row goes when its message was taken. */
+  /**
+   * Writes to the session what is kept and not under way, oldest first: a portion at a time, where each is acknowledged.
+   * A row goes when its message was taken.
+   */
   deliver(session: Session): void {
     const { store, sessions } = this.#hub;
     const user = session.jid.bare.toString();
-    const rows = store.prepare('SELECT id, stanza FROM offline WHERE user = ? ORDER BY id').all(user);
-    if (rows.length === 0) return;
     const known = this.#users.get(user) ?? new Map<number, Session>();
+    // Who has begun gets all of it.
+    for (const holder of known.values()) if (holder !== session && isReceptive(holder)) return;
+    const most = session.acknowledges ? portion : Number.MAX_SAFE_INTEGER;
+    const fresh = store
+      .prepare('SELECT id, stanza FROM offline WHERE user = ? ORDER BY id LIMIT ?')
+      .all(user, most)
+      .filter(row => !known.has(Number(row.id)));
+    if (fresh.length === 0) return;
     this.#users.set(user, known);
-    for (const row of rows) {
+    for (const row of fresh) {
       const id = Number(row.id);
       // A session that cannot take so much ends meanwhile.
-      if (known.has(id) || sessions.get(session.jid) !== session) continue;
+      if (sessions.get(session.jid) !== session) return;
       const message = Stanza.parse(row.stanza as Uint8Array);
       this.#stanzas.add(message);
       known.set(id, session);
@@ -120,6 +126,7 @@ class UnderWay {
         if (known.size === 0) this.#users.delete(user);
       });
     }
+    if (session.acknowledges) session.taken(() => this.deliverTo(session.jid));
   }
 
   /** Forgets what the user's archive has as well. */
@@ -148,9 +155,14 @@ class UnderWay {
     if (left) this.deliverTo(session.jid);
   }
 
-  /** Writes what is kept to a session of the user, if there is one that takes messages. */
+  /** Writes what is kept to whoever has begun to get it, or else to a session of the user that takes messages. */
   deliverTo(user: Jid): void {
-    const receptive = this.#hub.sessions.of(user).find(({ presence, priority }) => presence !== null && priority >= 0);
+    const holders = this.#users.get(user.bare.toString())?.values() ?? [];
+    const receptive = [...holders, ...this.#hub.sessions.of(user)].find(isReceptive);
     if (receptive) this.deliver(receptive);
   }
+}
+
+function isReceptive({ presence, priority }: Session): boolean {
+  return presence !== null && priority >= 0;
 }

@@ -119,8 +119,8 @@ export class Acknowledgements {
   /** Takes the peer's count. Throws a StreamError when it counts more than was sent (XEP-0198 §6). */
   acknowledge(h: string | undefined): void {
     const advance = this.advance(h);
-    const count = (this.acknowledged + advance) >>> 0;
-    this.acknowledged = count;
+    if (advance === null) throw this.#miscounted(h);
+    this.acknowledged = (this.acknowledged + advance) >>> 0;
     this.#queue = advance === this.#queue.length ? [] : this.#queue.slice(advance);
     this.#times = advance === this.#times.length ? [] : this.#times.slice(advance);
     this.#asked = 0;
@@ -128,13 +128,17 @@ export class Acknowledgements {
     while (this.#waiting.length > 0 && this.#waiting[0].total <= this.#total) this.#waiting.shift()!.then();
   }
 
-  /** How many stanzas a peer's count adds. Throws as `acknowledge` does. */
-  advance(h: string | undefined): number {
-    const count = h !== undefined && /^\d{1,10}$/.test(h) ? Number(h) : Number.NaN;
+  /** How many stanzas a peer's count adds; null for a count that cannot be. */
+  advance(h: string | undefined): number | null {
+    const count = countOf(h);
     const advance = (count - this.acknowledged) >>> 0;
-    if (count <= 0xffffffff && advance <= this.#queue.length) return advance;
+    return count <= 0xffffffff && advance <= this.#queue.length ? advance : null;
+  }
+
+  #miscounted(h: string | undefined): StreamError {
+    const count = countOf(h);
     const sent = String((this.acknowledged + this.#queue.length) >>> 0);
-    throw new StreamError(
+    return new StreamError(
       'undefined-condition',
       `you acknowledged ${h?.slice(0, 20)} stanzas, but only ${sent} were sent`,
       Number.isNaN(count)
@@ -169,4 +173,9 @@ export class Acknowledgements {
     this.#asked = 0;
     this.#stream = null;
   }
+}
+
+/** NaN for what is no count. */
+function countOf(h: string | undefined): number {
+  return h !== undefined && /^\d{1,10}$/.test(h) ? Number(h) : Number.NaN;
 }

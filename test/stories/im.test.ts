@@ -162,6 +162,12 @@ for (const { name, start } of places)
         ['a chat state alone', `<active xmlns='${ns.chatStates}'/>`, false],
         ['a chat state and a thread', `<thread>t</thread><gone xmlns='${ns.chatStates}'/>`, false],
         [
+          'a chat state with an id of its own, a hint and a stamp',
+          `<composing xmlns='${ns.chatStates}'/><origin-id xmlns='${ns.stableIds}' id='i'/><no-copy xmlns='${ns.hints}'/>
+           <delay xmlns='${ns.delay}' stamp='2001-01-01T00:00:00Z'/>`,
+          false,
+        ],
+        [
           'a chat state and a receipt',
           `<active xmlns='${ns.chatStates}'/><received xmlns='${ns.receipts}' id='r'/>`,
           true,

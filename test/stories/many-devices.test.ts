@@ -311,6 +311,22 @@ describe('many devices', () => {
       await answers(second);
     });
 
+    it('is not told of what nothing is kept of', async () => {
+      const jid = `sleeper${++count}@hub.test`;
+      const phone = await login(jid);
+      await enable(phone);
+      await phone.close();
+      await friend.sends(
+        `<message to='${jid}' type='chat' id='gone'><body>now or never</body><no-store xmlns='${ns.hints}'/></message>`,
+      );
+      await friend.receives(e => e.attrs.id === 'gone' && e.attrs.type === 'error');
+      await service.hasNot(e => e.child('pubsub', ns.pubsub) !== null);
+      await says(jid);
+      const request = await published();
+      assert.equal(summaryOf(request)['message-count'], '1');
+      await answers(request);
+    });
+
     it('is told of when it was lost and may come back', async () => {
       const jid = `sleeper${++count}@hub.test`;
       const phone = await login(jid);

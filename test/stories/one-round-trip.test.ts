@@ -163,7 +163,7 @@ describe('one round trip', () => {
     const { id } = success.child('bound', ns.bind2)!.child('enabled', ns.streamManagement)!.attrs;
     client.drop();
     await romeo.sends(`<message to='${client.jid}'><body>missed</body></message>`);
-    const resume = (previd: string) => `<resume xmlns='${ns.streamManagement}' previd='${previd}' h='0'/>`;
+    const resume = (previd: string, h = '0') => `<resume xmlns='${ns.streamManagement}' previd='${previd}' h='${h}'/>`;
     const again = await succeeds(plain() + resume(id) + bind);
     assert.equal(again.success.child('resumed', ns.streamManagement)?.attrs.previd, id);
     assert.equal(again.success.child('bound', ns.bind2), null);
@@ -173,11 +173,13 @@ describe('one round trip', () => {
       again.client.inbox.find(e => e.is('features', ns.streams)),
       undefined,
     );
-    const wrong = await succeeds(plain() + resume('gone') + bind);
-    assert.ok(wrong.success.child('failed', ns.streamManagement));
-    assert.ok(wrong.success.child('bound', ns.bind2));
+    for (const refused of [resume('gone'), resume(id, '99')]) {
+      const wrong = await succeeds(plain() + refused + bind);
+      assert.ok(wrong.success.child('failed', ns.streamManagement));
+      assert.ok(wrong.success.child('bound', ns.bind2));
+      await wrong.client.close();
+    }
     await again.client.close();
-    await wrong.client.close();
   });
 
   describe('tokens', () => {

@@ -149,15 +149,18 @@ describe('stream management', () => {
     ['negative', '-1'],
     ['greater than 32 bits', '4294967296'],
   ]) {
-    it(`waits on where a count is ${what}`, async () => {
+    it(`waits on where a count is ${what}, and lets the client bind instead`, async () => {
       const { jid, client, id } = await resumable();
       client.drop();
       await client.ends();
       const wrong = await again(jid);
-      await wrong.sends(`<resume xmlns='${sm}' previd='${id}' h='${h}'/>`);
-      assert.equal((await wrong.ends()).error?.condition, 'undefined-condition');
+      const refused = await resume(wrong, id, h);
+      assert.equal(conditionOf(refused), 'bad-request');
+      assert.equal(refused.attrs.h, '0');
       const right = await again(jid);
       assert.equal((await resume(right, id, 0)).name, 'resumed');
+      await wrong.bind('another');
+      await wrong.close();
       await right.close();
     });
   }
@@ -182,6 +185,9 @@ describe('stream management', () => {
     await romeo.receives(e => e.name === 'presence' && e.attrs.from === client.jid);
     client.drop();
     await says(client.jid, 'too late');
+    await romeo.sends(
+      `<message to='${client.jid}' type='chat' id='typing'><composing xmlns='${ns.chatStates}'/></message>`,
+    );
     await romeo.sends(`<iq type='get' id='asked' to='${client.jid}'><ping xmlns='${ns.ping}'/></iq>`);
     await romeo.receives(e => e.attrs.type === 'unavailable' && e.attrs.from === client.jid);
     const error = await romeo.receives(e => e.attrs.id === 'asked');
@@ -194,6 +200,7 @@ describe('stream management', () => {
     await next.sends('<presence/>');
     const heard = await next.hears('too late');
     assert.equal(heard.all('delay', ns.delay).length, 1);
+    await next.hasNot(e => e.attrs.id === 'typing');
     await next.close();
   });
 
@@ -421,5 +428,41 @@ describe('stream management', () => {
     }
     await client.hasNot(() => false);
     await client.close();
+  });
+
+  it('takes more stored messages than it may leave unacknowledged', async () => {
+    const jid = `juliet${++users}@hub.test`;
+    const { store } = hub.hub;
+    const many = 6_500;
+    store.atomic(() => {
+      for (let n = 0; n < many; n++) {
+        const fields = { from: Jid.parse('romeo@hub.test'), to: Jid.parse(jid), type: 'chat' };
+        const bytes = Stanza.of('message', fields, el('body', ns.client, {}, String(n))).toBytes();
+        store.prepare('INSERT INTO offline (user, stanza, at) VALUES (?, ?, 0)').run(jid, bytes);
+      }
+    });
+    const client = await login(jid, { quiet: true });
+    await client.sends(`<enable xmlns='${sm}'/>`);
+    await client.receives(is('enabled'));
+    await client.sends('<presence/>');
+    const other = await login(jid);
+    const bodies: string[] = [];
+    let taken = 0;
+    while (bodies.length < many) {
+      const stanza = await client.receives(() => true);
+      if (stanza.name === 'r') await client.sends(`<a xmlns='${sm}' h='${taken}'/>`);
+      else taken++;
+      if (stanza.name === 'message') bodies.push(stanza.childText('body'));
+    }
+    assert.deepEqual(
+      bodies,
+      Array.from({ length: many }, (_, n) => String(n)),
+    );
+    await client.sends(`<a xmlns='${sm}' h='${taken}'/>`);
+    await client.hasNot(e => e.name === 'message');
+    await other.hasNot(e => e.name === 'message');
+    assert.equal(Number(store.prepare('SELECT count(*) AS n FROM offline WHERE user = ?').get(jid)?.n), 0);
+    await client.close();
+    await other.close();
   });
 });

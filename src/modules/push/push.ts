@@ -94,10 +94,7 @@ export const push: Module = {
       if (hub.sessions.of(user).some(session => session.presence !== null)) return;
       notify(user, servicesOf(hub, user), { count: unseen.get(user.toString())?.count ?? 0, sender: '', body: '' });
     });
-    hub.on('message-undelivered', stanza => {
-      tell(stanza.to!.bare, stanza);
-      return false;
-    });
+    hub.on('message-missed', stanza => tell(stanza.to!.bare, stanza));
     hub.on('message-waiting', (session, stanza) => tell(session.jid.bare, stanza));
     hub.on('session-receptive', ({ jid }) => void unseen.delete(jid.bare.toString()));
     hub.filter(stanza => (isFarewell(stanza) && forgetByService(hub, stanza) ? null : stanza));
