@@ -17,7 +17,7 @@ import { type Call, nameOf, nodeOf, submitted, type UseCases } from './requests.
 
 export const publisherCases: UseCases = { 'set publish': publish, 'set retract': retract };
 
-async function publish(call: Call): Promise<Element | null> {
+async function publish(call: Call): Promise<Element> {
   const { host, from, action } = call;
   const items = action.all('item');
   if (items.length > 1) throw new StanzaError('bad-request', 'one item is published at a time');
@@ -32,8 +32,8 @@ async function publish(call: Call): Promise<Element | null> {
     throw error;
   }
   const id = await published;
-  if (id === null || items[0]?.attrs.id) return null;
-  return el('pubsub', ns.pubsub, {}, el('publish', ns.pubsub, { node: node.name }, el('item', ns.pubsub, { id })));
+  const item = id === null ? null : el('item', ns.pubsub, { id });
+  return el('pubsub', ns.pubsub, {}, el('publish', ns.pubsub, { node: node.name }, item));
 }
 
 /** The node of a publish request, whose options it meets; null where it is to be made (XEP-0060 §7.1.4, §7.1.5). */
