@@ -205,7 +205,9 @@ class SqliteStore implements Store {
       this.#lost = null;
       return Promise.reject(lost);
     }
-    if (!this.#open && this.#flushed === this.#committed) return Promise.resolve();
+    // Nobody gets ahead of those who wait already.
+    const waiting = this.#flushing || this.#waiters.length > 0 || this.#unflushed.length > 0;
+    if (!this.#open && this.#flushed === this.#committed && !waiting) return Promise.resolve();
     return new Promise((resolve, reject) => {
       this.#waiters.push({ resolve, reject });
       this.#soon ??= setImmediate(() => this.#commit());
@@ -318,7 +320,7 @@ class SqliteStore implements Store {
       for (const waiter of waiters) this.#broken ? waiter.reject(this.#broken) : waiter.resolve();
       this.#flush();
     };
-    if (!this.#log) return done(null);
+    if (!this.#log || this.#flushed === upTo) return done(null);
     this.#flushing = true;
     fdatasync(this.#log.descriptor, done);
   }

@@ -54,6 +54,27 @@ export function storeContract(name: string, open: () => Store): void {
       store.migrate('other', ['CREATE TABLE half (id INTEGER)']);
     });
 
+    it('tells those who wait in the order in which they asked, whatever was written meanwhile', async () => {
+      const insert = store.prepare('INSERT INTO things (text) VALUES (?)');
+      const told: number[] = [];
+      const asks = async (n: number) => {
+        insert.run(String(n));
+        await store.durable();
+        await store.durable();
+        told.push(n);
+      };
+      const asking: Promise<void>[] = [];
+      for (let n = 0; n < 100; n++) {
+        asking.push(asks(n));
+        for (let turns = n % 4; turns > 0; turns--) await new Promise(resolve => setImmediate(resolve));
+      }
+      await Promise.all(asking);
+      assert.deepEqual(
+        told,
+        asking.map((_, n) => n),
+      );
+    });
+
     it('resolves many waiters of one turn together', async () => {
       const insert = store.prepare('INSERT INTO things (text) VALUES (?)');
       const waits = Array.from({ length: 200 }, (_, i) => {
