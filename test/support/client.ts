@@ -242,6 +242,12 @@ export class Client {
 }
 
 /** A client that is logged in, bound and available, or as far as the options say. */
-export function connectClient(options: ClientOptions): Promise<Client> {
-  return new Client(options).open();
+export async function connectClient(options: ClientOptions): Promise<Client> {
+  const client = new Client(options);
+  try {
+    return await client.open();
+  } catch (error) {
+    client.drop();
+    throw error;
+  }
 }
